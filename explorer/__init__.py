@@ -1,0 +1,1 @@
+"""The overfitting explorer: train real Keras models and watch them memorise."""

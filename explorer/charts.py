@@ -1,0 +1,117 @@
+"""Charts: a tidy history to Altair. Colour is the run, a solid line training, a dashed one validation."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import altair as alt
+import pandas as pd
+
+from explorer.stopping import stopping_epoch
+
+# Readable on white and on near-black alike.
+RUN_COLOUR = "#3987e5"
+MARK_COLOUR = "#d9822b"
+DASHES = {"training": [1, 0], "validation": [6, 4]}
+HEIGHT = 320
+# With more epochs than this, a dot an epoch hides the line.
+MOST_DOTS = 60
+
+METRICS = {"crossentropy": "Cross-entropy", "accuracy": "Accuracy"}
+
+
+def frame(history: pd.DataFrame, patience: int | None = None) -> pd.DataFrame:
+    """A history with the marks that the chart draws.
+
+    Args:
+        history: as from `explorer.history.table`.
+        patience: of early stopping, if its stopping point is to be marked.
+
+    Returns:
+        The columns that the charts use, and `mark`: `best`, `stop` or empty, one row an epoch.
+    """
+    shown = history[["epoch", "train_crossentropy", "val_crossentropy", "train_accuracy", "val_accuracy"]].copy()
+    shown["best"] = False
+    if shown["val_crossentropy"].notna().any():
+        shown.loc[shown["val_crossentropy"].idxmin(), "best"] = True
+    shown["stop"] = shown["epoch"] == (stopping_epoch(shown["val_crossentropy"].tolist(), patience) or -1)
+    return shown
+
+
+def curves(metric: str, epochs: int, classes: int = 2) -> alt.LayerChart:
+    """Training and validation over the epochs, the gap shaded, the best epoch marked.
+
+    The chart depends on nothing that changes while a run trains, so that a page can give it new data without
+    building it again.
+
+    Args:
+        metric: `crossentropy` or `accuracy`.
+        epochs: how many are wanted; the axis goes so far from the start.
+        classes: of the data; guessing reaches an accuracy of one in so many.
+
+    Returns:
+        A chart without data, for a table as from `frame`.
+    """
+    title = METRICS[metric]
+    train, val = f"train_{metric}", f"val_{metric}"
+    # One tick mark an epoch while there are few; a quarter more than asked for looks like a mistake.
+    x = alt.X("epoch:Q", title="epoch", scale=alt.Scale(domain=[1, max(2, epochs)], nice=False),
+              axis=alt.Axis(tickMinStep=1, format="d", grid=False))
+    if metric == "accuracy":
+        # Nothing worth seeing lies below guessing, and a fixed axis does not jump.
+        scale = alt.Scale(domain=alt.DomainUnionWith(unionWith=[0.5 if classes == 2 else 0.0, 1.0]), zero=False)
+        axis = alt.Axis(format=".0%", tickCount=6)
+    else:
+        scale, axis = alt.Scale(zero=True, nice=True), alt.Axis(format="~g", tickCount=6)
+    base = alt.Chart().encode(x=x)
+    gap = base.mark_area(color=RUN_COLOUR, opacity=0.14).encode(
+        y=alt.Y(f"{train}:Q", title=title, scale=scale, axis=axis), y2=alt.Y2(val))
+    lines = (
+        base.transform_fold([train, val], as_=["key", "value"])
+        .transform_calculate(part=f"datum.key == '{train}' ? 'training' : 'validation'")
+        .mark_line(color=RUN_COLOUR, strokeWidth=2.2,
+                   point=alt.OverlayMarkDef(size=22, color=RUN_COLOUR) if epochs <= MOST_DOTS else False)
+        .encode(
+            y=alt.Y("value:Q", title=title, scale=scale),
+            strokeDash=alt.StrokeDash(
+                "part:N", title=None, scale=alt.Scale(domain=list(DASHES), range=list(DASHES.values())),
+                legend=alt.Legend(orient="top", symbolStrokeWidth=2.2, symbolSize=400, symbolType="stroke")),
+        )
+    )
+    best = base.transform_filter("datum.best")
+    best_rule = best.mark_rule(color=MARK_COLOUR, strokeDash=[2, 3])
+    best_point = best.mark_point(color=MARK_COLOUR, size=90, filled=False, strokeWidth=2.2).encode(y=alt.Y(f"{val}:Q"))
+    best_label = best.mark_text(color=MARK_COLOUR, align="left", dx=5, dy=10, baseline="top").encode(
+        y=alt.value(0), text=alt.value("best"))
+    stop = base.transform_filter("datum.stop")
+    stop_rule = stop.mark_rule(color="#888888", strokeWidth=1.5)
+    stop_label = stop.mark_text(color="#888888", align="left", dx=5, dy=-6, baseline="bottom").encode(
+        y=alt.value(HEIGHT), text=alt.value("early stopping"))
+    near = alt.selection_point(name=f"near_{metric}", fields=["epoch"], nearest=True, on="pointermove",
+                               clear="pointerout", empty=False)
+    number = ".1%" if metric == "accuracy" else ".4f"
+    hover = base.mark_rule(color="#888888").encode(
+        opacity=alt.condition(near, alt.value(0.5), alt.value(0)),
+        tooltip=[alt.Tooltip("epoch:Q", title="epoch"), alt.Tooltip(f"{train}:Q", title="training", format=number),
+                 alt.Tooltip(f"{val}:Q", title="validation", format=number)],
+    ).add_params(near)
+    layers = alt.layer(gap, best_rule, stop_rule, lines, best_point, best_label, stop_label, hover)
+    return layers.properties(height=HEIGHT, width="container", description=describe(metric))
+
+
+def spec(chart: alt.LayerChart) -> dict[str, Any]:
+    """The chart as Vega-Lite without data, to be drawn again and again with new rows."""
+    made = chart.to_dict()
+    made.pop("data", None)
+    made.pop("datasets", None)
+    return made
+
+
+def describe(metric: str, history: pd.DataFrame | None = None) -> str:
+    """Text alternative of a chart, with the numbers where there are any."""
+    title = METRICS[metric]
+    if history is None or history.empty:
+        return f"{title} by epoch: a solid line for training, a dashed one for validation."
+    last = history.iloc[-1]
+    return (f"{title} by epoch, epochs 1 to {int(last['epoch'])}. Training ends at {last[f'train_{metric}']:.3f}, "
+            f"validation at {last[f'val_{metric}']:.3f}.")

@@ -1,0 +1,69 @@
+"""Checkpoints: the state of each run as plain arrays in a file, within a limit of disk space."""
+
+from __future__ import annotations
+
+import json
+import os
+import zipfile
+from pathlib import Path
+
+import numpy as np
+
+
+def path_of(folder: Path, run_id: str) -> Path:
+    return folder / f"{run_id}.npz"
+
+
+def save(folder: Path, run_id: str, epoch: int, arrays: list[np.ndarray]) -> None:
+    """Write the state as a whole or not at all.
+
+    Raises:
+        OSError: the disk is full or the folder cannot be written; an older checkpoint stays as it was.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    target = path_of(folder, run_id)
+    partial = target.with_name(f"{target.name}.{os.getpid()}.part")
+    try:
+        with open(partial, "wb") as stream:
+            np.savez(stream, about=np.array(json.dumps({"run_id": run_id, "epoch": epoch})),
+                     **{f"v{number:04d}": array for number, array in enumerate(arrays)})
+        partial.replace(target)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def load(folder: Path, run_id: str) -> tuple[int, list[np.ndarray]] | None:
+    """Epoch and arrays of a run, or `None` where there is no checkpoint.
+
+    Raises:
+        ValueError: the file is damaged or belongs to another run.
+    """
+    path = path_of(folder, run_id)
+    if not path.exists():
+        return None
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            about = json.loads(str(archive["about"]))
+            if about["run_id"] != run_id:
+                raise ValueError("it belongs to another run")
+            names = sorted(name for name in archive.files if name != "about")
+            return int(about["epoch"]), [archive[name] for name in names]
+    except (OSError, EOFError, KeyError, TypeError, ValueError, zipfile.BadZipFile) as error:
+        raise ValueError(f"the checkpoint of run {run_id} is damaged: {error}") from error
+
+
+def prune(folder: Path, most_mb: int, keep: str) -> None:
+    """Delete the oldest checkpoints until the folder is within its limit; the run `keep` stays."""
+    files = []
+    for path in folder.glob("*.npz"):
+        try:
+            files.append((path.stat().st_mtime, path.stat().st_size, path))
+        except FileNotFoundError:  # another process prunes too
+            continue
+    total = sum(size for _, size, _ in files)
+    for _, size, path in sorted(files):
+        if total <= most_mb * 1_000_000:
+            return
+        if path.stem != keep:
+            path.unlink(missing_ok=True)
+            total -= size

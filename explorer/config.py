@@ -1,0 +1,259 @@
+"""RunConfig: everything that changes a run's numbers, as one frozen value with an identity."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, fields, replace
+from functools import cache
+from importlib import metadata
+from typing import Any
+
+from explorer.catalogue import DATASETS, DatasetInfo
+from explorer.fields import Choice, FieldError, Flag, Layers, Number, Share, plain
+
+# Raise it when training.py, model.py or prepare.py changes what a config computes: old runs then stay
+# readable under their own identity, and nothing new is mistaken for them.
+TRAINING_VERSION = 1
+
+OPTIMIZERS = ("adam", "rmsprop", "sgd", "momentum", "adamw")
+ACTIVATIONS = ("relu", "tanh", "sigmoid", "elu", "selu", "gelu")
+INITIALIZERS = ("glorot_uniform", "he_normal")
+# Keras's own defaults, so that a config that names only the optimizer does what a notebook would do.
+DEFAULT_LEARNING_RATE = {"adam": 0.001, "rmsprop": 0.001, "sgd": 0.01, "momentum": 0.01, "adamw": 0.001}
+DEFAULT_WEIGHT_DECAY = {"adamw": 0.004}
+# Decoupled weight decay is a setting of these; for the others it is always 0.
+DECAYING = ("adamw", "sgd", "momentum")
+
+KINDS: dict[str, Any] = {
+    "dataset": Choice(tuple(DATASETS)),
+    "num_words": Number(10, max(info.vocabulary for info in DATASETS.values()), whole=True, empty="default"),
+    "train_samples": Number(50, 60_000, whole=True, empty="all"),
+    "label_noise": Number(0, 0.5),
+    "validation": Share(),
+    "hidden": Layers(),
+    "activation": Choice(ACTIVATIONS),
+    "batch_norm": Flag(),
+    "l1": Number(1e-6, 1, zero=True),
+    "l2": Number(1e-6, 1, zero=True),
+    "regularize_output": Flag(),
+    "dropout": Number(0, 0.9),
+    "initializer": Choice(INITIALIZERS),
+    "optimizer": Choice(OPTIMIZERS),
+    "learning_rate": Number(1e-6, 10, empty="default"),
+    "weight_decay": Number(1e-6, 1, zero=True, empty="default"),
+    "batch_size": Number(8, 8_192, whole=True),
+    "seed": Number(0, 2**31 - 1, whole=True),
+}
+DEMAND_KINDS: dict[str, Any] = {
+    "epochs": Number(1, 100_000, whole=True),
+    "patience": Number(1, 1_000, whole=True, empty="off"),
+    "device": Choice(("auto", "cpu", *(f"gpu:{index}" for index in range(16)))),
+}
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """What is trained. Two configs with the same values are the same run.
+
+    Attributes:
+        dataset: a name in `DATASETS`.
+        num_words: inputs of a multi-hot review (words ranked beyond it become "unknown");
+            `None` for images, 10,000 where none is given.
+        train_samples: examples that are fitted, the first ones of the training data; `None` for all.
+        label_noise: share of the training labels that are flipped, 0 to 0.5; validation stays clean.
+        validation: share of the training data that is held out (its last rows), or `test`.
+        hidden: units of each hidden layer.
+        activation: of the hidden layers.
+        batch_norm: batch normalisation between each hidden layer and its activation.
+        l1, l2: strengths of the kernel penalties λ₁Σ|w| and λ₂Σw².
+        regularize_output: whether the output layer pays the penalty too.
+        dropout: rate after each hidden activation.
+        initializer: of the kernels; biases start at zero.
+        optimizer: `momentum` is SGD with momentum 0.9.
+        learning_rate: `None` for Keras's default of that optimizer.
+        weight_decay: decoupled decay a step; `None` for the optimizer's default (0.004 for AdamW, else 0).
+        batch_size: examples a step.
+        seed: of initialisation, shuffling, dropout and label noise.
+
+    Raises:
+        FieldError: a value outside its limits.
+    """
+
+    dataset: str = "reviews"
+    num_words: int | None = None
+    train_samples: int | None = None
+    label_noise: float = 0.0
+    validation: float | str = 0.2
+    hidden: tuple[int, ...] = (16, 16)
+    activation: str = "relu"
+    batch_norm: bool = False
+    l1: float = 0.0
+    l2: float = 0.0
+    regularize_output: bool = False
+    dropout: float = 0.0
+    initializer: str = "glorot_uniform"
+    optimizer: str = "rmsprop"
+    learning_rate: float | None = None
+    weight_decay: float | None = None
+    batch_size: int = 512
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            self._set(field.name, KINDS[field.name].check(field.name, getattr(self, field.name)))
+        info = self.info
+        if not info.is_words:
+            self._set("num_words", None)
+        else:
+            words = Number(10, info.vocabulary, whole=True)
+            given = min(10_000, info.vocabulary) if self.num_words is None else self.num_words
+            self._set("num_words", words.check("num_words", given))
+        room = self.available_rows
+        if self.train_samples is not None:
+            count = Number(50, room, whole=True, empty="all").check("train_samples", self.train_samples)
+            # All of them is all of them, whether counted or not.
+            self._set("train_samples", None if count == room else count)
+        if self.learning_rate is None:
+            self._set("learning_rate", DEFAULT_LEARNING_RATE[self.optimizer])
+        decays = self.optimizer in DECAYING
+        if self.weight_decay is None or not decays:
+            self._set("weight_decay", DEFAULT_WEIGHT_DECAY.get(self.optimizer, 0.0) if decays else 0.0)
+        if not (self.l1 or self.l2):
+            self._set("regularize_output", False)  # it has nothing to act on: the same run
+
+    def _set(self, name: str, value: Any) -> None:
+        object.__setattr__(self, name, value)
+
+    @property
+    def info(self) -> DatasetInfo:
+        return DATASETS[self.dataset]
+
+    @property
+    def inputs(self) -> int:
+        """Length of one input vector."""
+        return self.num_words if self.num_words is not None else self.info.features
+
+    @property
+    def outputs(self) -> int:
+        """Units of the output layer: one sigmoid for two classes, else a softmax."""
+        return 1 if self.info.classes == 2 else self.info.classes
+
+    @property
+    def held_out(self) -> int:
+        """Rows of the training data that are held out for validation."""
+        return 0 if self.validation == "test" else round(self.validation * self.info.train_rows)
+
+    @property
+    def available_rows(self) -> int:
+        """Most rows that can be fitted."""
+        return self.info.train_rows - self.held_out
+
+    @property
+    def rows(self) -> int:
+        """Rows that are fitted."""
+        return self.train_samples or self.available_rows
+
+    @property
+    def parameters(self) -> int:
+        """Number of trainable parameters, as Keras counts them."""
+        total, width = 0, self.inputs
+        for units in self.hidden:
+            # Batch normalisation learns a scale and a shift per unit.
+            total += (width + 1) * units + (2 * units if self.batch_norm else 0)
+            width = units
+        return total + (width + 1) * self.outputs
+
+    @property
+    def regularizer(self) -> str:
+        """`none`, `l1`, `l2` or `l1_l2`, as the strengths say."""
+        return {(False, False): "none", (True, False): "l1", (False, True): "l2"}.get(
+            (bool(self.l1), bool(self.l2)), "l1_l2"
+        )
+
+    def canonical_json(self) -> str:
+        """The config in one form only: sorted names, numbers normalised."""
+        return json.dumps(asdict(self), sort_keys=True, separators=(",", ":"))
+
+    def run_id(self, data_version: str) -> str:
+        """Identity of the run: 16 hexadecimal digits.
+
+        Args:
+            data_version: fingerprint of the data set's content (`explorer.data.version`).
+        """
+        identity = {
+            "config": asdict(self),
+            "data": data_version,
+            "training": TRAINING_VERSION,
+            "libraries": library_versions(),
+        }
+        text = json.dumps(identity, sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    @classmethod
+    def from_json(cls, text: str) -> RunConfig:
+        """Read what `canonical_json` wrote."""
+        values = json.loads(text)
+        return cls(**{field.name: values[field.name] for field in fields(cls) if field.name in values})
+
+    def with_(self, **changes: Any) -> RunConfig:
+        """The config with some values changed; defaults that hang on them follow."""
+        if "optimizer" in changes and changes["optimizer"] != self.optimizer:
+            changes = {"learning_rate": None, "weight_decay": None, **changes}
+        if "dataset" in changes and changes["dataset"] != self.dataset:
+            changes = {"num_words": None, "train_samples": None, **changes}
+        return replace(self, **changes)
+
+    @property
+    def name(self) -> str:
+        """Short name: the architecture, and what was done against overfitting."""
+        parts = ["-".join(map(str, self.hidden))]
+        if self.batch_norm:
+            parts.append("batch norm")
+        parts += [f"{label} {plain(strength)}" for label, strength in (("L1", self.l1), ("L2", self.l2)) if strength]
+        if self.dropout:
+            parts.append(f"dropout {plain(self.dropout)}")
+        if self.weight_decay:
+            parts.append(f"weight decay {plain(self.weight_decay)}")
+        if self.label_noise:
+            parts.append(f"{self.label_noise:.0%} labels flipped")
+        if self.train_samples:
+            parts.append(f"{plain(self.train_samples)} examples")
+        return " · ".join(parts)
+
+
+@dataclass(frozen=True)
+class Demand:
+    """How far a run is wanted; no part of its identity.
+
+    Attributes:
+        epochs: train to at least this epoch.
+        patience: early stopping: enough once validation cross-entropy has not improved for so many epochs.
+        device: `auto`, `cpu` or `gpu:N`.
+    """
+
+    epochs: int = 20
+    patience: int | None = None
+    device: str = "auto"
+
+    def __post_init__(self) -> None:
+        for name, kind in DEMAND_KINDS.items():
+            object.__setattr__(self, name, kind.check(name, getattr(self, name)))
+
+
+@cache
+def library_versions() -> dict[str, str]:
+    """Versions of the libraries that compute, read without importing them."""
+    versions = {}
+    for library, names in {"tensorflow": ("tensorflow", "tensorflow-cpu"), "keras": ("keras",)}.items():
+        versions[library] = "missing"
+        for name in names:
+            try:
+                versions[library] = metadata.version(name)
+                break
+            except metadata.PackageNotFoundError:
+                continue
+    return versions
+
+
+__all__ = ["RunConfig", "Demand", "FieldError", "KINDS", "DEMAND_KINDS", "library_versions", "TRAINING_VERSION"]

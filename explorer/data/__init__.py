@@ -1,0 +1,113 @@
+"""The data sets: which exist, which version lies here, and their rows for a run."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from explorer.config import RunConfig
+from explorer.data import cache, files
+from explorer.catalogue import DATASETS, DatasetInfo
+from explorer.data.files import DataError, Report
+from explorer.data.prepare import Prepared, prepare
+from explorer.data.rows import Examples, PixelRows, WordRows
+from explorer.settings import Settings
+
+__all__ = ["DATASETS", "DataError", "DatasetInfo", "Prepared", "default_dataset", "load", "present", "version"]
+
+# Shown with each failure of a file; the page makes a button of it.
+EMBEDDED = {"imdb": "reviews", "mnist": "digits"}
+# Versions of what the explorer makes itself; a test holds them to the bytes.
+_MADE = {"reviews": "reviews-1", "digits": "digits-1"}
+
+
+def present(dataset: str, settings: Settings) -> bool:
+    """Whether the data set can be used without the network."""
+    info = DATASETS[dataset]
+    return not info.file or files.find(info, settings) is not None
+
+
+def default_dataset(settings: Settings) -> str:
+    """IMDB when its file is already on the machine, else the generated reviews."""
+    return "imdb" if present("imdb", settings) else "reviews"
+
+
+def version(dataset: str, settings: Settings) -> str:
+    """Fingerprint of the content that a run on this machine would see; part of its identity.
+
+    For a file, its SHA-256; for one that is still to be fetched, the one that Keras demands of it.
+    """
+    info = DATASETS[dataset]
+    if not info.file:
+        return _MADE[dataset]
+    path = files.find(info, settings)
+    try:
+        return files.checksum(path) if path else info.sha256
+    except OSError:
+        return info.sha256
+
+
+def load(config: RunConfig, settings: Settings, report: Report = lambda *_: None) -> Prepared:
+    """The rows of a run; from the compact cache after the first time.
+
+    Args:
+        config: what is trained.
+        settings: where files may lie.
+        report: is told what is being done, and bytes so far and in all while downloading.
+
+    Raises:
+        DataError: the data cannot be had; the message says why and what to do.
+    """
+    info = config.info
+    arrays = _arrays(info, settings, report)
+    train, test = (_examples(info, arrays, split) for split in ("train", "test"))
+    if config.num_words is not None:
+        train, test = (Examples(part.x.truncate(config.num_words), part.y) for part in (train, test))
+    try:
+        return prepare(config, train, test)
+    except ValueError as error:
+        raise files.unreadable(info, files.find(info, settings) or files.keras_folder() / info.file, error) from error
+
+
+def _arrays(info: DatasetInfo, settings: Settings, report: Report) -> dict[str, np.ndarray]:
+    source = None
+    if info.file:
+        source = files.find(info, settings) or files.fetch(info, report)
+    cached = cache.path_of(settings.cache, info.name, version(info.name, settings))
+    arrays = cache.load(cached)
+    if arrays is None:
+        report("preparing", 0, 0)
+        arrays = _read(info, source)
+        cache.save(cached, arrays)
+    return arrays
+
+
+def _read(info: DatasetInfo, source: files.Path | None) -> dict[str, np.ndarray]:
+    if source is None:
+        if info.name == "digits":
+            from explorer.data import digits
+
+            return digits.read()
+        from explorer.data import reviews
+
+        made = {}
+        for split, (indptr, indices, labels) in zip(("train", "test"), reviews.generate(), strict=True):
+            made |= {f"{split}_indptr": indptr, f"{split}_indices": indices, f"{split}_y": labels}
+        return made
+    from explorer.data import imdb, mnist
+
+    try:
+        return (imdb if info.is_words else mnist).read(source)
+    except (ValueError, OSError, MemoryError, TypeError) as error:
+        raise files.unreadable(info, source, error) from error
+
+
+def _examples(info: DatasetInfo, arrays: dict[str, np.ndarray], split: str) -> Examples:
+    if info.is_words:
+        indices = arrays[f"{split}_indices"]
+        # A file given by hand may name words beyond Keras's vocabulary; truncation makes them unknown.
+        inputs = max(info.vocabulary, int(indices.max(initial=0)) + 1)
+        return Examples(WordRows(arrays[f"{split}_indptr"], indices, inputs), arrays[f"{split}_y"])
+    from explorer.data import digits
+
+    scale = digits.SCALE if info.name == "digits" else 255
+    return Examples(PixelRows(arrays[f"{split}_pixels"], scale), arrays[f"{split}_y"])

@@ -1,0 +1,104 @@
+"""Where data files lie: a folder given by hand, then Keras's own folder, else Keras's downloader."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import socket
+import threading
+from collections.abc import Callable
+from functools import lru_cache
+from pathlib import Path
+
+from explorer.catalogue import DatasetInfo
+from explorer.settings import Settings
+
+# A connection that says nothing for so long has failed; the downloader itself would wait for ever.
+SILENCE_SECONDS = 20
+
+Report = Callable[[str, int, int], None]  # (what is being done, bytes so far, bytes in all)
+
+
+class DataError(RuntimeError):
+    """Data that cannot be had; the message says what is wrong and what to do."""
+
+
+def keras_folder() -> Path:
+    """The folder in which `keras.datasets` keeps its files, found as Keras does but without importing it."""
+    base = os.environ.get("KERAS_HOME") or os.path.join(os.path.expanduser("~"), ".keras")
+    return Path(base) / "datasets"
+
+
+def folders(settings: Settings) -> list[Path]:
+    return [*([settings.data_dir] if settings.data_dir else []), keras_folder()]
+
+
+def find(info: DatasetInfo, settings: Settings) -> Path | None:
+    """The file of a data set if it is on this machine."""
+    for folder in folders(settings):
+        path = folder / info.file
+        if path.is_file():
+            return path
+    return None
+
+
+def checksum(path: Path) -> str:
+    """SHA-256 of a file, remembered as long as its size and time stay the same."""
+    stat = path.stat()
+    return _checksum(str(path), stat.st_size, stat.st_mtime_ns)
+
+
+@lru_cache(maxsize=32)
+def _checksum(path: str, size: int, mtime: int) -> str:
+    with open(path, "rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def fetch(info: DatasetInfo, report: Report) -> Path:
+    """Fetch the file with Keras's downloader, which compares its checksum.
+
+    Args:
+        info: a data set with a file.
+        report: is told the bytes so far, about five times a second.
+
+    Raises:
+        DataError: it cannot be reached, or what came is not the file.
+    """
+    import keras
+
+    target = keras_folder() / info.file
+    done = threading.Event()
+
+    def watch() -> None:
+        while not done.wait(0.2):
+            report("downloading", target.stat().st_size if target.exists() else 0, info.bytes)
+
+    report("downloading", 0, info.bytes)
+    watcher = threading.Thread(target=watch, daemon=True)
+    watcher.start()
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(SILENCE_SECONDS)
+    try:
+        return Path(keras.utils.get_file(
+            info.file, origin=info.url, file_hash=info.sha256, cache_dir=str(keras_folder().parent),
+            cache_subdir="datasets",
+        ))
+    except Exception as error:  # get_file wraps every failure in a bare Exception
+        reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
+        raise DataError(
+            f"{info.title} could not be fetched: {reason}. Connect this machine to the network, or put "
+            f"{info.file} into a folder and start with EXPLORER_DATA_DIR set to it."
+        ) from error
+    finally:
+        socket.setdefaulttimeout(before)
+        done.set()
+        watcher.join()
+
+
+def unreadable(info: DatasetInfo, path: Path, reason: object) -> DataError:
+    """The message for a file that is truncated, corrupt or not what its name says."""
+    return DataError(
+        f"{path.name} in {path.parent} cannot be used: {reason}. Delete it or put a sound copy in its "
+        f"place (Keras's own file has {info.bytes:,} bytes)."
+    )
+

@@ -1,0 +1,33 @@
+"""A run's history as a tidy table: the one home of the column names."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import pandas as pd
+
+# One row an epoch. Cross-entropy and accuracy of both sides are measured in inference mode, without the
+# penalty; `loss` and `accuracy` are Keras's own running means while training, with dropout on.
+COLUMNS = (
+    "epoch", "loss", "accuracy", "train_crossentropy", "train_accuracy",
+    "val_loss", "val_crossentropy", "val_accuracy", "penalty", "seconds",
+)
+
+
+def table(rows: Iterable[Mapping[str, Any]], epochs: int | None = None) -> pd.DataFrame:
+    """Stored rows as a frame, in the order of epochs.
+
+    Args:
+        rows: one mapping an epoch.
+        epochs: show no more than these.
+
+    Returns:
+        A frame with `COLUMNS`; whatever is missing or not finite is NaN.
+    """
+    frame = pd.DataFrame(list(rows), columns=list(COLUMNS))
+    frame = frame.astype(dict.fromkeys(COLUMNS[1:], "float64")).astype({"epoch": "int64"})
+    frame = frame.replace([float("inf"), float("-inf")], float("nan"))
+    if epochs is not None:
+        frame = frame[frame["epoch"] <= epochs]
+    return frame.sort_values("epoch", ignore_index=True)

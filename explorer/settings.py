@@ -1,0 +1,116 @@
+"""Settings: what an operator may change, read from EXPLORER_* environment variables."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+APP_FOLDER = "overfitting-explorer"
+
+
+class SettingError(ValueError):
+    """An environment variable that cannot be used; the message names it, what is allowed, what came."""
+
+
+def default_home(environ: Mapping[str, str], platform: str = sys.platform) -> Path:
+    """The user's data folder by the platform's convention, with the explorer's own folder in it.
+
+    Args:
+        environ: environment variables.
+        platform: as `sys.platform`.
+
+    Returns:
+        `~/Library/Application Support/…` on macOS, `%LOCALAPPDATA%\\…` on Windows,
+        `$XDG_DATA_HOME/…` (default `~/.local/share/…`) elsewhere.
+    """
+    user = Path(environ.get("HOME") or environ.get("USERPROFILE") or Path.home())
+    if platform == "darwin":
+        return user / "Library" / "Application Support" / APP_FOLDER
+    if platform == "win32":
+        return Path(environ.get("LOCALAPPDATA") or user / "AppData" / "Local") / APP_FOLDER
+    # The XDG specification says that a relative path is to be ignored.
+    given = environ.get("XDG_DATA_HOME", "")
+    return (Path(given) if os.path.isabs(given) else user / ".local" / "share") / APP_FOLDER
+
+
+def _cores() -> int:
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:  # macOS and Windows have no affinity to ask
+        return os.cpu_count() or 1
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Folders and limits of one installation. Every limit is enforced in the engine.
+
+    Attributes:
+        home: folder of the store, the checkpoints and the data cache.
+        data_dir: folder that is searched first for `imdb.npz` and `mnist.npz`.
+        max_parameters: most trainable parameters of one network.
+        max_epochs: most epochs of one run.
+        max_samples: most training examples of one run.
+        max_words: most words of a multi-hot vector.
+        max_seconds: most seconds that one run may train before it is stopped (it can be continued).
+        max_queue: most runs that wait at a time.
+        runs_at_once: runs trained side by side.
+        threads: threads of one run; results are compared bit for bit on one number only.
+        checkpoint_mb: disk space for checkpoints, in megabytes; the oldest go first.
+        device: `any`, or `cpu` to leave graphics cards alone.
+    """
+
+    home: Path
+    data_dir: Path | None = None
+    max_parameters: int = 20_000_000
+    max_epochs: int = 500
+    max_samples: int = 60_000
+    max_words: int = 20_000
+    max_seconds: int = 3_600
+    max_queue: int = 200
+    runs_at_once: int = min(2, _cores())
+    threads: int = _cores()
+    checkpoint_mb: int = 2_000
+    device: str = "any"
+
+    @classmethod
+    def from_environment(cls, environ: Mapping[str, str] | None = None) -> Settings:
+        """Read the settings.
+
+        Raises:
+            SettingError: a variable holds something else than a whole number of 1 or more
+                (or `any` or `cpu` for EXPLORER_DEVICE).
+        """
+        environ = os.environ if environ is None else environ
+        values: dict[str, object] = {}
+        for field in fields(cls):
+            name = f"EXPLORER_{field.name.upper()}"
+            text = environ.get(name, "").strip()
+            if not text:
+                continue
+            if field.name in ("home", "data_dir"):
+                values[field.name] = Path(text).expanduser().absolute()
+            elif field.name == "device":
+                if text not in ("any", "cpu"):
+                    raise SettingError(f"{name}: expected any or cpu, received {text!r}.")
+                values[field.name] = text
+            else:
+                if not text.isascii() or not text.isdigit() or int(text) < 1:
+                    raise SettingError(f"{name}: expected a whole number of 1 or more, received {text!r}.")
+                values[field.name] = int(text)
+        values.setdefault("home", default_home(environ))
+        return cls(**values)
+
+    @property
+    def store_path(self) -> Path:
+        return self.home / "runs.sqlite3"
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.home / "checkpoints"
+
+    @property
+    def cache(self) -> Path:
+        return self.home / "cache"

@@ -1,0 +1,81 @@
+"""How a run stands with regard to a demand: what the page and the command line show of it."""
+
+from __future__ import annotations
+
+import statistics
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from explorer.config import Demand
+from explorer.stopping import met_at
+from explorer.store import DIVERGED, QUEUED, RUNNING, Run
+
+# Besides the states of the store: never asked for, and known as far as is wanted.
+UNKNOWN, DONE = "unknown", "done"
+# Seconds per epoch are taken from the latest epochs; the first one also compiles.
+RECENT = 5
+
+
+@dataclass(frozen=True)
+class View:
+    """A run as seen by someone who wants it to a certain epoch.
+
+    Attributes:
+        state: `unknown`, `queued`, `running`, `done`, or why a run that is not done stands still
+            (`stopped`, `failed`, `interrupted`, `finished` with fewer epochs than wanted).
+        run: the stored run, if there is one.
+        epochs: stored epochs, no more than are wanted.
+        reached: complete epochs in the store, whatever is wanted.
+        score: test score after the last epoch shown, if it was taken there.
+        scored: epochs after which a test score is known.
+        place: runs that wait before this one.
+    """
+
+    state: str
+    demand: Demand
+    run: Run | None = None
+    epochs: list[dict[str, Any]] = field(default_factory=list)
+    reached: int = 0
+    score: dict[str, Any] | None = None
+    scored: tuple[int, ...] = ()
+    place: int = 0
+
+    @property
+    def is_live(self) -> bool:
+        """Whether it will change by itself."""
+        return self.state in (QUEUED, RUNNING)
+
+    def at_place(self, place: int) -> View:
+        return replace(self, place=place)
+
+    @property
+    def seconds_per_epoch(self) -> float | None:
+        """Median of the latest epochs."""
+        recent = [row["seconds"] for row in self.epochs[1:][-RECENT:]] or [row["seconds"] for row in self.epochs]
+        return statistics.median(recent) if recent else None
+
+    @property
+    def fraction(self) -> float:
+        """Share of the wanted epochs that is done, the epoch in hand included."""
+        inside = 0.0
+        if self.run and self.run.progress.get("steps") and self.run.progress["epoch"] == self.reached + 1:
+            inside = self.run.progress["step"] / self.run.progress["steps"]
+        return min(1.0, (len(self.epochs) + inside) / self.demand.epochs)
+
+    @property
+    def seconds_left(self) -> float | None:
+        """Estimate from measured epochs; `None` before the first."""
+        pace = self.seconds_per_epoch
+        return None if pace is None else pace * self.demand.epochs * (1 - self.fraction)
+
+
+def look(run: Run | None, epochs: list[dict[str, Any]], scores: dict[int, dict[str, Any]], demand: Demand) -> View:
+    """See a stored run with a demand in mind."""
+    if run is None:
+        return View(UNKNOWN, demand)
+    curve = [row["val_crossentropy"] for row in epochs]
+    end = met_at(curve, demand)
+    shown = epochs[: demand.epochs]
+    # A curve is done when its test score is known too; after a crash between the two it is not.
+    done = run.status == DIVERGED or (end is not None and any(epoch >= end for epoch in scores))
+    return View(DONE if done else run.status, demand, run, shown, len(epochs), scores.get(len(shown)), tuple(scores))
