@@ -12,11 +12,17 @@ from explorer.stopping import stopping_epoch
 # Readable on white and on near-black alike.
 RUN_COLOUR = "#3987e5"
 MARK_COLOUR = "#d9822b"
+STOP_COLOUR = "#888888"
 DASHES = {"training": [1, 0], "validation": [6, 4]}
-HEIGHT = 320
+HEIGHT = 360
 # With more epochs than this, a dot an epoch hides the line.
 MOST_DOTS = 60
 
+# The cross-entropy axis starts out this high, for two classes and for more, so that it seldom has to grow:
+# guessing costs ln 2 = 0.69 with two classes; with ten, the first epoch is well below ln 10.
+START = {True: 0.7, False: 1.0}
+
+DATA = "history"
 METRICS = {"crossentropy": "Cross-entropy", "accuracy": "Accuracy"}
 
 
@@ -62,8 +68,9 @@ def curves(metric: str, epochs: int, classes: int = 2) -> alt.LayerChart:
         scale = alt.Scale(domain=alt.DomainUnionWith(unionWith=[0.5 if classes == 2 else 0.0, 1.0]), zero=False)
         axis = alt.Axis(format=".0%", tickCount=6)
     else:
-        scale, axis = alt.Scale(zero=True, nice=True), alt.Axis(format="~g", tickCount=6)
-    base = alt.Chart().encode(x=x)
+        scale = alt.Scale(domain=alt.DomainUnionWith(unionWith=[0.0, START[classes == 2]]), nice=True)
+        axis = alt.Axis(format="~g", tickCount=6)
+    base = alt.Chart(alt.NamedData(DATA)).encode(x=x)
     gap = base.mark_area(color=RUN_COLOUR, opacity=0.14).encode(
         y=alt.Y(f"{train}:Q", title=title, scale=scale, axis=axis), y2=alt.Y2(val))
     lines = (
@@ -81,16 +88,17 @@ def curves(metric: str, epochs: int, classes: int = 2) -> alt.LayerChart:
     best = base.transform_filter("datum.best")
     best_rule = best.mark_rule(color=MARK_COLOUR, strokeDash=[2, 3])
     best_point = best.mark_point(color=MARK_COLOUR, size=90, filled=False, strokeWidth=2.2).encode(y=alt.Y(f"{val}:Q"))
-    best_label = best.mark_text(color=MARK_COLOUR, align="left", dx=5, dy=10, baseline="top").encode(
-        y=alt.value(0), text=alt.value("best"))
+    # Labels keep to the edge that the lines leave free: above falling cross-entropy, below rising accuracy.
+    top = {"y": 0, "dy": 8, "baseline": "top"}
+    bottom = {"y": "height", "dy": -6, "baseline": "bottom"}
+    best_label = _label(best, MARK_COLOUR, "best", bottom if metric == "accuracy" else top)
     stop = base.transform_filter("datum.stop")
-    stop_rule = stop.mark_rule(color="#888888", strokeWidth=1.5)
-    stop_label = stop.mark_text(color="#888888", align="left", dx=5, dy=-6, baseline="bottom").encode(
-        y=alt.value(HEIGHT), text=alt.value("early stopping"))
+    stop_rule = stop.mark_rule(color=STOP_COLOUR, strokeWidth=1.5)
+    stop_label = _label(stop, STOP_COLOUR, "early stopping", top if metric == "accuracy" else bottom)
     near = alt.selection_point(name=f"near_{metric}", fields=["epoch"], nearest=True, on="pointermove",
                                clear="pointerout", empty=False)
     number = ".1%" if metric == "accuracy" else ".4f"
-    hover = base.mark_rule(color="#888888").encode(
+    hover = base.mark_rule(color=STOP_COLOUR).encode(
         opacity=alt.condition(near, alt.value(0.5), alt.value(0)),
         tooltip=[alt.Tooltip("epoch:Q", title="epoch"), alt.Tooltip(f"{train}:Q", title="training", format=number),
                  alt.Tooltip(f"{val}:Q", title="validation", format=number)],
@@ -99,11 +107,17 @@ def curves(metric: str, epochs: int, classes: int = 2) -> alt.LayerChart:
     return layers.properties(height=HEIGHT, width="container", description=describe(metric))
 
 
+def _label(chart: alt.Chart, colour: str, text: str, place: dict[str, Any]) -> alt.Chart:
+    return chart.mark_text(
+        color=colour, align="left", dx=5, dy=place["dy"], baseline=place["baseline"],
+    ).encode(y=alt.value(place["y"]), text=alt.value(text))
+
+
 def spec(chart: alt.LayerChart) -> dict[str, Any]:
     """The chart as Vega-Lite without data, to be drawn again and again with new rows."""
     made = chart.to_dict()
-    made.pop("data", None)
-    made.pop("datasets", None)
+    del made["data"]
+    del made["description"]  # the page gives a text alternative with the numbers of the moment
     return made
 
 

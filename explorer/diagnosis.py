@@ -12,8 +12,6 @@ FEWEST_EPOCHS = 3
 RISE, RISE_SHARE = 0.01, 0.03
 # One bad epoch is noise; this many of the latest must all lie above.
 CONFIRMING = 2
-# Still learning: the best epoch is among the latest so many.
-RECENT = 2
 
 TOO_SHORT, LEARNING, LEVEL, OVERFITTING, DIVERGED = "too_short", "learning", "level", "overfitting", "diverged"
 
@@ -62,7 +60,7 @@ def diagnose(history: pd.DataFrame) -> Diagnosis:
         phase = TOO_SHORT
     elif (latest > limit).all() and gaps.iloc[-1] > gap_at_best:
         phase = OVERFITTING
-    elif best["epoch"] > epochs - RECENT:
+    elif best["epoch"] == sound["epoch"].iloc[-1]:
         phase = LEARNING
     else:
         phase = LEVEL

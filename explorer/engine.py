@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import signal
 import sqlite3
 import sys
@@ -27,6 +28,8 @@ TICK_SECONDS = 0.1
 IDLE_SECONDS = 0.5
 # A child that has not obeyed a stop for so long is killed.
 GRACE_SECONDS = 15.0
+# The page that starts the engine is drawn first: importing TensorFlow takes a core for seconds.
+WARM_UP_DELAY = 1.0
 # A worker that dies again and again is started ever more slowly.
 LONGEST_PAUSE = 60.0
 
@@ -51,11 +54,11 @@ class Engine:
 
     Args:
         settings: folders and limits.
-        start_worker: start the worker now, so that it is warm when the first run comes; without, it is
-            started with the first run that this engine takes.
+        warm: start the worker soon, so that it is warm when the first run comes; without, it is started
+            with the first run that this engine takes.
     """
 
-    def __init__(self, settings: Settings, *, start_worker: bool = True):
+    def __init__(self, settings: Settings, *, warm: bool = True):
         self.settings = settings
         self.store = RunStore(settings.store_path)
         self.hardware: Hardware | None = None
@@ -67,8 +70,7 @@ class Engine:
         self._closing = False
         self._worker: WorkerProcess | None = None
         self._deaths, self._not_before = 0, 0.0
-        if start_worker:
-            self._start_worker()
+        self._warm_at = time.monotonic() + WARM_UP_DELAY if warm else math.inf
         self._thread = threading.Thread(target=self._loop, name="engine", daemon=True)
         self._thread.start()
 
@@ -136,6 +138,8 @@ class Engine:
                 if time.monotonic() >= next_recovery:
                     self._recover()
                     next_recovery = time.monotonic() + 5
+                if self._worker is None and time.monotonic() >= max(self._warm_at, self._not_before):
+                    self._start_worker()
                 self._take_on()
                 self._pass_stops_on()
             except sqlite3.Error as error:

@@ -78,4 +78,9 @@ def look(run: Run | None, epochs: list[dict[str, Any]], scores: dict[int, dict[s
     shown = epochs[: demand.epochs]
     # A curve is done when its test score is known too; after a crash between the two it is not.
     done = run.status == DIVERGED or (end is not None and any(epoch >= end for epoch in scores))
-    return View(DONE if done else run.status, demand, run, shown, len(epochs), scores.get(len(shown)), tuple(scores))
+    score = scores.get(len(shown))
+    if score is None and shown and run.config.validation == "test":
+        # Validated on the test set, every epoch has its test score.
+        score = {"epoch": len(shown), "test_crossentropy": shown[-1]["val_crossentropy"],
+                 "test_accuracy": shown[-1]["val_accuracy"]}
+    return View(DONE if done else run.status, demand, run, shown, len(epochs), score, tuple(scores))

@@ -1,0 +1,34 @@
+"""The command line: `python -m explorer train` and `python -m explorer doctor`, without the page."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from explorer.settings import SettingError, Settings
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run a command.
+
+    Returns:
+        The exit code: 0, 1 where the work failed, 2 where the command was not understood.
+    """
+    from explorer.commands import doctor, train
+
+    parser = argparse.ArgumentParser(
+        prog="python -m explorer", description="See neural networks overfit and be regularized, without the page.")
+    commands = parser.add_subparsers(dest="command", required=True)
+    for command in (train, doctor):
+        command.add_to(commands)
+    given = parser.parse_args(arguments)
+    try:
+        settings = Settings.from_environment()
+    except SettingError as error:
+        print(error, file=sys.stderr)
+        return 2
+    return given.run(given, settings)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,129 @@
+"""`python -m explorer doctor`: what this installation has, and what to do about anything amiss."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import shutil
+import sqlite3
+import subprocess
+import sys
+from importlib import metadata
+from typing import Any
+
+from explorer.catalogue import DATASETS
+from explorer.data import files
+from explorer.devices import Hardware
+from explorer.settings import Settings
+from explorer.store import RunStore
+
+LIBRARIES = ("streamlit", "tensorflow", "tensorflow-cpu", "keras", "numpy", "pandas", "altair", "scikit-learn")
+# Below this, a store or a checkpoint may not find room.
+LITTLE_DISK_MB = 500
+
+
+def add_to(commands: Any) -> None:
+    parser = commands.add_parser("doctor", help="check this installation", description="Check this installation.")
+    parser.set_defaults(run=run)
+
+
+def run(given: argparse.Namespace, settings: Settings) -> int:
+    """Print the findings. Returns: 1 where something is amiss, else 0."""
+    amiss: list[str] = []
+    _versions(amiss)
+    _devices(amiss)
+    _datasets(settings, amiss)
+    _store(settings, amiss)
+    print("\nAll is well." if not amiss else "\nTo do:")
+    for remedy in amiss:
+        print(f"  - {remedy}")
+    return 1 if amiss else 0
+
+
+def _versions(amiss: list[str]) -> None:
+    print("Versions")
+    print(f"  Python {platform.python_version()} on {platform.system()} {platform.machine()}")
+    found = set()
+    for name in LIBRARIES:
+        try:
+            print(f"  {name} {metadata.version(name)}")
+            found.add(name)
+        except metadata.PackageNotFoundError:
+            continue
+    missing = [name for name in LIBRARIES if name not in found | {"tensorflow-cpu", "tensorflow"}]
+    if not found & {"tensorflow", "tensorflow-cpu"}:
+        missing.append("tensorflow")
+    if missing:
+        amiss.append(f"Missing: {', '.join(missing)}. Run: pip install -r requirements.txt")
+
+
+def _devices(amiss: list[str]) -> None:
+    print("Devices")
+    code = "import json, tensorflow as tf; from explorer import devices; print(json.dumps(devices.detect(tf).as_dict()))"
+    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    try:
+        hardware = Hardware.from_dict(json.loads(answer.stdout.splitlines()[-1]))
+    except (IndexError, ValueError):
+        last = (answer.stderr.strip().splitlines() or ["no message"])[-1]
+        amiss.append(f"TensorFlow does not start ({last}). Install it again: pip install --force-reinstall tensorflow")
+        return
+    print(f"  {hardware.cpu}, {hardware.cores} cores, {hardware.memory_mb:,} MB of memory")
+    for gpu in hardware.gpus:
+        print(f"  {hardware.label(f'gpu:{gpu.index}')}")
+    if not hardware.gpus:
+        print("  no graphics card, which is fine: everything runs on the processor")
+
+
+def _datasets(settings: Settings, amiss: list[str]) -> None:
+    print("Data")
+    for info in DATASETS.values():
+        if not info.file:
+            print(f"  {info.name}: embedded")
+            continue
+        path = files.find(info, settings)
+        if path is None:
+            print(f"  {info.name}: not here; fetched when first used ({info.bytes / 1e6:.0f} MB), or put {info.file} "
+                  f"into {files.folders(settings)[0]}")
+            continue
+        same = files.checksum(path) == info.sha256
+        verdict = "checksum as Keras's own" if same else "checksum differs from Keras's own file"
+        print(f"  {info.name}: {path}, {path.stat().st_size:,} bytes, {verdict}")
+        reason = _unreadable(info.name, path)
+        if reason:
+            amiss.append(str(files.unreadable(info, path, reason)))
+    if settings.data_dir and not settings.data_dir.is_dir():
+        amiss.append(f"EXPLORER_DATA_DIR is {settings.data_dir}, which is no folder.")
+
+
+def _unreadable(name: str, path: Any) -> str:
+    from explorer.data import imdb, mnist
+
+    try:
+        (imdb if name == "imdb" else mnist).read(path)
+    except (ValueError, OSError) as error:
+        return str(error)
+    return ""
+
+
+def _store(settings: Settings, amiss: list[str]) -> None:
+    print("Store")
+    try:
+        existed = settings.store_path.exists()
+        store = RunStore(settings.store_path)
+        counts = store.counts()
+    except (OSError, sqlite3.Error) as error:
+        amiss.append(f"{settings.store_path} cannot be used ({error}). Set EXPLORER_HOME to a folder on a local disk.")
+        return
+    if store.set_aside:
+        amiss.append(f"The store was damaged and has been set aside as {store.set_aside}; a new one has been begun.")
+    size = settings.store_path.stat().st_size
+    runs = ", ".join(f"{count} {status}" for status, count in sorted(counts.items())) or "no runs yet"
+    print(f"  {settings.store_path}, {size:,} bytes, {'' if existed else 'new, '}{runs}")
+    kept = list(settings.checkpoints.glob("*.npz"))
+    print(f"  {len(kept)} checkpoints, {sum(path.stat().st_size for path in kept):,} bytes of at most "
+          f"{settings.checkpoint_mb:,} MB")
+    free = shutil.disk_usage(settings.home).free // 1_000_000
+    print(f"  {free:,} MB free on its disk")
+    if free < LITTLE_DISK_MB:
+        amiss.append(f"Only {free:,} MB are free on the disk of {settings.home}: free some space.")

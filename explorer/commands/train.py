@@ -1,0 +1,152 @@
+"""`python -m explorer train`: one run from the command line, through the same engine and store as the page."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from dataclasses import fields
+from typing import Any
+
+from explorer import diagnosis, history, texts
+from explorer.config import DEMAND_KINDS, KINDS, Demand, RunConfig
+from explorer.data import default_dataset
+from explorer.devices import DeviceError
+from explorer.engine import Engine, QueueFull
+from explorer.fields import FieldError, Flag
+from explorer.limits import require
+from explorer.settings import Settings
+from explorer.store import DIVERGED, FAILED, RUNNING
+from explorer.view import DONE, View
+
+POLL_SECONDS = 0.05
+BAR = 24
+
+
+def add_to(commands: Any) -> None:
+    """Add the command with every field of a request as an option of the same name."""
+    parser = commands.add_parser(
+        "train", help="train one run", description="Train one run, or show it if it is known already.")
+    defaults = {field.name: field.default for field in (*fields(RunConfig), *fields(Demand))}
+    for name, kind in {**KINDS, **DEMAND_KINDS}.items():
+        words = f"{texts.HELP[name]} Allowed: {kind.allowed}."
+        if name != "dataset" and defaults[name] is not None:
+            words += f" Default: {kind.text(defaults[name])}."
+        option = "--" + name.replace("_", "-")
+        if isinstance(kind, Flag):
+            parser.add_argument(option, dest=name, nargs="?", const="true", metavar="true|false", help=_escaped(words))
+        else:
+            parser.add_argument(option, dest=name, metavar=name.upper(), help=_escaped(words))
+    parser.add_argument("--json", action="store_true", help="print one JSON object an epoch on standard output")
+    parser.set_defaults(run=run)
+
+
+def run(given: argparse.Namespace, settings: Settings) -> int:
+    """Train; Ctrl-C stops within one batch and keeps what was reached."""
+    try:
+        config, demand = _request(given, settings)
+        require(config, demand, settings)
+    except FieldError as error:
+        print(error, file=sys.stderr)
+        return 2
+    engine = Engine(settings, warm=False)
+    try:
+        if engine.store.set_aside:
+            print(f"The store was damaged and has been set aside as {engine.store.set_aside}.", file=sys.stderr)
+        try:
+            run_id = engine.submit(config, demand)
+        except (FieldError, DeviceError, QueueFull) as error:
+            print(error, file=sys.stderr)
+            return 2
+        return _follow(engine, run_id, config, demand, given.json)
+    finally:
+        engine.close()
+
+
+def _request(given: argparse.Namespace, settings: Settings) -> tuple[RunConfig, Demand]:
+    values = {name: getattr(given, name) for name in KINDS if getattr(given, name) is not None}
+    wanted = {name: getattr(given, name) for name in DEMAND_KINDS if getattr(given, name) is not None}
+    values.setdefault("dataset", default_dataset(settings))
+    return RunConfig(**values), Demand(**wanted)
+
+
+def _follow(engine: Engine, run_id: str, config: RunConfig, demand: Demand, as_json: bool) -> int:
+    told, stopping = 0, False
+    bar = _Bar(enabled=not as_json and sys.stderr.isatty())
+    while True:
+        try:
+            view = engine.look(run_id, demand)
+            for row in view.epochs[told:]:
+                bar.clear()
+                print(json.dumps(row) if as_json else _line(row, demand), flush=True)
+            told = len(view.epochs)
+            if not view.is_live:
+                bar.clear()
+                return _end(view, config, as_json)
+            bar.draw(view)
+            time.sleep(POLL_SECONDS)
+        except KeyboardInterrupt:
+            if stopping:
+                raise
+            stopping = True
+            engine.stop(run_id)
+
+
+def _end(view: View, config: RunConfig, as_json: bool) -> int:
+    run = view.run
+    score = view.score or {}
+    if as_json:
+        print(json.dumps({
+            "run_id": run.run_id, "status": view.state if view.state != DONE else "finished",
+            "epochs": len(view.epochs), "test_crossentropy": score.get("test_crossentropy"),
+            "test_accuracy": score.get("test_accuracy"), "parameters": config.parameters, "device": run.device,
+            "threads": run.threads, "seconds": sum(row["seconds"] for row in view.epochs),
+            "peak_mb": run.peak_mb, "message": run.message,
+        }), flush=True)
+    else:
+        words = diagnosis.sentence(diagnosis.diagnose(history.table(view.epochs)))
+        if words:
+            print(words)
+        if score:
+            print(f"Test cross-entropy {score['test_crossentropy']:.4f}, test accuracy {score['test_accuracy']:.4f}.")
+    if run.message:
+        print(run.message, file=sys.stderr)
+    return 1 if view.state != DONE or run.status in (FAILED, DIVERGED) else 0
+
+
+def _line(row: dict[str, Any], demand: Demand) -> str:
+    def number(name: str) -> str:
+        return "not a number" if row[name] is None else f"{row[name]:.4f}"
+
+    return (f"epoch {row['epoch']:>3}/{demand.epochs}  training {number('train_crossentropy')}  "
+            f"validation {number('val_crossentropy')}  accuracy {number('val_accuracy')}  {row['seconds']:.2f} s")
+
+
+class _Bar:
+    """A progress bar on a terminal; nothing anywhere else."""
+
+    def __init__(self, enabled: bool):
+        self._enabled, self._drawn = enabled, False
+
+    def draw(self, view: View) -> None:
+        if not self._enabled:
+            return
+        if view.state == RUNNING:
+            text = texts.PHASES.get(view.run.phase, view.run.phase)
+            if view.seconds_left is not None:
+                text += f", about {texts.duration(view.seconds_left)} left"
+        else:
+            text = f"waiting, {view.place} ahead"
+        done = round(view.fraction * BAR)
+        print(f"\r\033[K[{'█' * done}{'·' * (BAR - done)}] {text}", end="", file=sys.stderr, flush=True)
+        self._drawn = True
+
+    def clear(self) -> None:
+        if self._drawn:
+            print("\r\033[K", end="", file=sys.stderr, flush=True)
+            self._drawn = False
+
+
+def _escaped(text: str) -> str:
+    return text.replace("%", "%%")

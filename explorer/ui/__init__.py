@@ -1,0 +1,1 @@
+"""The page's parts: the only package that imports Streamlit."""

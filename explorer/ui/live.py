@@ -1,0 +1,172 @@
+"""The live view: progress, curves, one sentence and the result of the run that the controls stand for."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from explorer import charts, diagnosis, history, texts
+from explorer.config import Demand, RunConfig
+from explorer.data import EMBEDDED
+from explorer.devices import DeviceError
+from explorer.engine import Engine, QueueFull
+from explorer.fields import FieldError, plain
+from explorer.store import FAILED, INTERRUPTED, QUEUED, STOPPED
+from explorer.ui import state
+from explorer.view import DONE, UNKNOWN, View
+
+REFRESH_SECONDS = 0.4
+# Failing in one of these, it is the data that are at fault.
+DATA_PHASES = ("loading", "downloading", "preparing")
+
+
+def show(engine: Engine, config: RunConfig, demand: Demand) -> None:
+    """Draw the run: its buttons, then everything that moves."""
+    run_id = engine.run_id(config)
+    view = engine.look(run_id, demand)
+    _head(engine, config, demand, run_id, view)
+    # A timer runs only while there is something to wait for.
+    st.fragment(_panel, run_every=REFRESH_SECONDS if view.is_live else None)(engine, config, demand, run_id, view.is_live)
+
+
+def _head(engine: Engine, config: RunConfig, demand: Demand, run_id: str, view: View) -> None:
+    with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
+        words = f", {plain(config.num_words)} words" if config.num_words else ""
+        with st.container(width="stretch", gap=None):
+            st.markdown(f"**{config.name}** on {config.info.title}{words}")
+            st.caption(f"{plain(config.parameters)} parameters · {plain(config.rows)} examples to fit")
+        with st.container(horizontal=True, width="content"):
+            _buttons(engine, config, demand, run_id, view)
+    problem = st.session_state.pop("problem", None)
+    if problem:
+        st.error(problem, icon=":material/error:")
+
+
+def _buttons(engine: Engine, config: RunConfig, demand: Demand, run_id: str, view: View) -> None:
+    ask = {"on_click": _submit, "args": (engine, config, demand), "type": "primary"}
+    if view.is_live:
+        st.button("Stop", key="stop", icon=":material/stop:", on_click=engine.stop, args=(run_id,),
+                  disabled=bool(view.run and view.run.stop), help="Ends training within one batch and keeps what was reached.")
+    elif view.state == DONE:
+        st.button("Trained", key="train", icon=":material/check:", disabled=True,
+                  help="This run is known as far as it is wanted. Change a control, or raise the epochs to go on.")
+    elif view.reached:
+        st.button(f"Continue to epoch {demand.epochs}", key="continue", icon=":material/play_arrow:",
+                  help=f"Goes on after epoch {view.reached}, as if it had never stopped.", **ask)
+    else:
+        st.button("Train", key="train", icon=":material/play_arrow:", help="Trains this network for real, with Keras.", **ask)
+
+
+def _submit(engine: Engine, config: RunConfig, demand: Demand) -> None:
+    try:
+        engine.submit(config, demand)
+    except (FieldError, DeviceError, QueueFull) as error:
+        st.session_state["problem"] = str(error)
+
+
+def _panel(engine: Engine, config: RunConfig, demand: Demand, run_id: str, was_live: bool) -> None:
+    # Whether it has ended is read with the rows, in one snapshot: the last epoch is never missed.
+    view = engine.look(run_id, demand)
+    if view.is_live != was_live:
+        st.rerun()  # buttons and timer belong to the page
+    _progress(engine, view)
+    _notice(view, config)
+    shown = history.table(view.epochs)
+    _curves(shown, config, demand)
+    found = diagnosis.diagnose(shown)
+    words = diagnosis.sentence(found)
+    if words:
+        st.markdown(words)
+    if view.epochs:
+        _results(view, found)
+        with st.expander("The numbers, epoch by epoch", icon=":material/table_rows:"):
+            st.dataframe(shown, hide_index=True, height=240)
+
+
+def _progress(engine: Engine, view: View) -> None:
+    if not view.is_live:
+        return
+    run = view.run
+    if view.state == QUEUED:
+        ahead = "next in the queue" if view.place == 0 else f"{view.place} {'run' if view.place == 1 else 'runs'} ahead in the queue"
+        st.progress(0.0, f"Waiting: {ahead}")
+        return
+    if run.phase == "downloading":
+        done, total = run.progress.get("done", 0), run.progress.get("total", 0)
+        st.progress(min(1.0, done / total) if total else 0.0,
+                    f"Downloading the data: {done / 1e6:.1f} of {total / 1e6:.1f} MB")
+        return
+    if run.phase != "training":
+        st.progress(view.fraction, f"{texts.PHASES.get(run.phase, run.phase)} …")
+        return
+    epoch = min(view.reached + 1, view.demand.epochs)
+    parts = [f"Epoch {epoch} of {view.demand.epochs}"]
+    if run.progress.get("steps"):
+        parts.append(f"batch {run.progress['step']} of {run.progress['steps']}")
+    if view.seconds_per_epoch is not None:
+        parts.append(f"{view.seconds_per_epoch:.2f} s per epoch")
+        parts.append(f"about {texts.duration(view.seconds_left)} left")
+    parts.append(run.device or "device being chosen")
+    st.progress(view.fraction, " · ".join(parts))
+
+
+def _notice(view: View, config: RunConfig) -> None:
+    if view.state == UNKNOWN:
+        st.info("Not trained yet. Press **Train** and watch the two lines: while both fall, the network learns; "
+                "when the dashed one turns up and the solid one falls on, it memorises.",
+                icon=":material/school:")
+    if view.is_live or view.run is None:
+        return
+    message = view.run.message
+    if view.run.status == FAILED:
+        st.error(message, icon=":material/error:")
+        if view.run.phase in DATA_PHASES and config.dataset in EMBEDDED:
+            instead = EMBEDDED[config.dataset]
+            st.button(f"Go on with the embedded data: {config.with_(dataset=instead).info.title}", key="embedded",
+                      on_click=_use_embedded, args=(config, view.demand, instead))
+    elif view.run.status == INTERRUPTED:
+        st.warning(f"{message} {_reached(view)}", icon=":material/warning:")
+    elif view.run.status == STOPPED and view.state != DONE:
+        st.info(f"{message or 'Stopped.'} {_reached(view)}", icon=":material/pause_circle:")
+    elif message:
+        st.warning(message, icon=":material/warning:")
+
+
+def _reached(view: View) -> str:
+    if not view.reached:
+        return "No epoch was complete yet."
+    return f"{view.reached} {'epoch is' if view.reached == 1 else 'epochs are'} kept."
+
+
+def _use_embedded(config: RunConfig, demand: Demand, dataset: str) -> None:
+    state.fill(config.with_(dataset=dataset), demand)
+
+
+def _curves(shown, config: RunConfig, demand: Demand) -> None:
+    rows = charts.frame(shown, demand.patience)
+    for column, metric in zip(st.columns(2), charts.METRICS, strict=True):
+        with column:
+            st.vega_lite_chart(rows, _spec(metric, demand.epochs, config.info.classes), key=f"chart_{metric}",
+                               width="stretch", alt=charts.describe(metric, shown))
+
+
+@st.cache_data(show_spinner=False, max_entries=200)
+def _spec(metric: str, epochs: int, classes: int) -> dict:
+    return charts.spec(charts.curves(metric, epochs, classes))
+
+
+def _results(view: View, found: diagnosis.Diagnosis) -> None:
+    if view.is_live:
+        return
+    with st.container(horizontal=True, key="results", gap="medium"):
+        if view.score:
+            st.metric("Test accuracy", f"{view.score['test_accuracy']:.1%}", width="content",
+                      help="Share of the test examples that are classified correctly, after the last epoch shown.")
+            st.metric("Test cross-entropy", f"{view.score['test_crossentropy']:.3f}", width="content",
+                      help="How surprised the network is by the test labels, after the last epoch shown; lower is better.")
+        st.metric("Epochs", len(view.epochs), width="content")
+        st.metric("Duration", texts.duration(sum(row["seconds"] for row in view.epochs)), width="content",
+                  help="Time spent training these epochs.")
+        st.metric("Device", view.run.device or "–", width="content")
+    if not view.score and view.scored:
+        after = ", ".join(map(str, view.scored))
+        st.caption(f"The test set was scored after epoch {after}; it is touched only when a run ends.")

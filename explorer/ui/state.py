@@ -1,0 +1,128 @@
+"""The page's state: from the address into the widgets, and from the widgets back into the address."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from explorer import texts
+from explorer.address import Parsed, parse, query
+from explorer.config import DEFAULT_LEARNING_RATE, DEFAULT_WEIGHT_DECAY, DECAYING, Demand, RunConfig
+from explorer.engine import Engine
+from explorer.limits import nearest
+
+FREE = "Free"
+
+
+def open_address(engine: Engine, default_dataset: str) -> None:
+    """Put the address's settings into the widgets when it is new to this session."""
+    asked = st.query_params.to_dict()
+    if st.session_state.get("address") == asked:
+        return
+    if "address" in st.session_state and set(asked) <= {"embed", "embed_options"}:
+        return
+    found = parse(asked, RunConfig(dataset=default_dataset))
+    config, demand, problems = nearest(found.config, found.demand, engine.settings)
+    messages = [*found.messages, *(f"{problem} The nearest that is allowed is used instead." for problem in problems)]
+    if engine.hardware and demand.device != "auto" and demand.device not in engine.hardware.names:
+        messages.append(f"device: expected auto or one of {', '.join(engine.hardware.names)} on this machine, "
+                        f"received {demand.device!r}. auto is used instead.")
+        demand = Demand(demand.epochs, demand.patience)
+    st.session_state["messages"] = messages
+    fill(config, demand)
+
+
+def fill(config: RunConfig, demand: Demand) -> None:
+    """Set every widget to a request; a slider gets a step of its own for a value between its usual ones."""
+    st.session_state["extras"] = {
+        "l1": config.l1 or None, "l2": config.l2 or None, "learning_rate": config.learning_rate,
+        "weight_decay": config.weight_decay, "batch_size": config.batch_size, "epochs": demand.epochs,
+        "num_words": config.num_words, "train_samples": config.train_samples,
+    }
+    names = {hidden: name for name, hidden in texts.ARCHITECTURES.items()}
+    st.session_state.update({
+        "dataset": config.dataset,
+        "num_words": config.num_words or 10_000,
+        "train_samples": config.train_samples,
+        "label_noise": config.label_noise,
+        "validation": "test" if config.validation == "test" else "holdout",
+        "share": 0.2 if config.validation == "test" else config.validation,
+        "architecture": names.get(config.hidden, FREE),
+        "hidden": "-".join(map(str, config.hidden)),
+        "activation": config.activation,
+        "batch_norm": config.batch_norm,
+        "regularizer": config.regularizer,
+        "l1": config.l1 or 1e-4,
+        "l2": config.l2 or 1e-3,
+        "regularize_output": config.regularize_output,
+        "dropout": config.dropout,
+        "initializer": config.initializer,
+        "optimizer": config.optimizer,
+        "learning_rate": config.learning_rate,
+        "weight_decay": config.weight_decay,
+        "batch_size": config.batch_size,
+        "seed": config.seed,
+        "epochs": demand.epochs,
+        "early_stopping": demand.patience is not None,
+        "patience": demand.patience or 5,
+        "device": demand.device,
+    })
+
+
+def read(engine: Engine) -> Parsed:
+    """The request that the widgets stand for, with a message for whatever in it is not sound."""
+    state = st.session_state
+    regularizer = state["regularizer"]
+    hidden = state["hidden"] if state["architecture"] == FREE else texts.ARCHITECTURES[state["architecture"]]
+    values = {
+        "dataset": state["dataset"],
+        "label_noise": state["label_noise"],
+        "validation": "test" if state["validation"] == "test" else state["share"],
+        "hidden": hidden if isinstance(hidden, str) else "-".join(map(str, hidden)),
+        "activation": state["activation"],
+        "batch_norm": state["batch_norm"],
+        "l1": state["l1"] if regularizer in ("l1", "l1_l2") else 0,
+        "l2": state["l2"] if regularizer in ("l2", "l1_l2") else 0,
+        "regularize_output": state["regularize_output"],
+        "dropout": round(state["dropout"], 6),
+        "initializer": state["initializer"],
+        "optimizer": state["optimizer"],
+        "learning_rate": state["learning_rate"],
+        "batch_size": state["batch_size"],
+        "seed": state["seed"],
+        "epochs": state["epochs"],
+        "device": state["device"],
+    }
+    if "num_words" in state:
+        values["num_words"] = state["num_words"]
+    if state["train_samples"] is not None:
+        values["train_samples"] = state["train_samples"]
+    if state["optimizer"] in DECAYING:
+        values["weight_decay"] = state["weight_decay"]
+    if state["early_stopping"]:
+        values["patience"] = state["patience"]
+    found = parse(values)
+    config, demand, problems = nearest(found.config, found.demand, engine.settings)
+    return Parsed(config, demand, [
+        *found.messages, *(f"{problem} The nearest that is allowed is used instead." for problem in problems)])
+
+
+def write_address(config: RunConfig, demand: Demand) -> None:
+    """Let the address say what the widgets say, so that it can be copied at any time."""
+    wanted = query(config, demand)
+    foreign = {name: value for name, value in st.query_params.to_dict().items() if name.startswith("embed")}
+    wanted = {**foreign, **wanted}
+    if st.query_params.to_dict() != wanted:
+        st.query_params.from_dict(wanted)
+    st.session_state["address"] = wanted
+
+
+def optimizer_changed() -> None:
+    """Another optimizer starts from its own defaults."""
+    optimizer = st.session_state["optimizer"]
+    st.session_state["learning_rate"] = DEFAULT_LEARNING_RATE[optimizer]
+    st.session_state["weight_decay"] = DEFAULT_WEIGHT_DECAY.get(optimizer, 0.0)
+
+
+def dataset_changed() -> None:
+    """Another data set has rows of its own to choose from."""
+    st.session_state["train_samples"] = None

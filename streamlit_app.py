@@ -1,0 +1,42 @@
+"""The overfitting explorer: one page, from the controls to the curves."""
+
+import streamlit as st
+
+from explorer import data
+from explorer.settings import SettingError
+from explorer.ui import controls, live, state
+from explorer.ui.engines import engine as the_engine
+
+st.set_page_config(page_title="Overfitting explorer", page_icon=":material/ssid_chart:", layout="wide")
+st.header("Overfitting explorer")
+
+try:
+    engine = the_engine()
+except SettingError as error:
+    st.error(f"The explorer cannot start: {error}", icon=":material/error:")
+    st.stop()
+
+if engine.store.set_aside:
+    st.warning(
+        f"The store of runs was damaged. It was set aside as {engine.store.set_aside.name} and a new one begun.",
+        icon=":material/warning:",
+    )
+
+state.open_address(engine, data.default_dataset(engine.settings))
+request = controls.show(engine)
+for message in dict.fromkeys([*st.session_state["messages"], *request.messages]):
+    st.warning(message, icon=":material/warning:")
+st.session_state["messages"] = []
+state.write_address(request.config, request.demand)
+
+live.show(engine, request.config, request.demand)
+
+with st.expander("How to read the curves", icon=":material/help:"):
+    st.markdown(
+        "**Cross-entropy** is how surprised the network is by the right answer; lower is better. The **solid** line "
+        "is measured on the examples it was trained on, the **dashed** one on examples it has never seen. Both are "
+        "measured the same way: dropout switched off, the regularizer's penalty left out.\n\n"
+        "While both lines fall, the network learns something that holds in general. Once the dashed line has "
+        "turned, every further epoch makes it better only on what it has already seen: it **overfits**. The shaded "
+        "area between them is the **gap**. A network whose lines both stay high **underfits**."
+    )
