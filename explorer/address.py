@@ -43,7 +43,7 @@ def parse(params: Mapping[str, Any], default: RunConfig | None = None) -> Parsed
             config = default.with_(**values)
             break
         except FieldError as error:  # limits that hang on another field, such as the rows of a data set
-            messages.append(_message(error))
+            messages.append(explain(error))
             values[error.field] = error.nearest
     return Parsed(config, Demand(**wanted), messages)
 
@@ -76,11 +76,12 @@ def _sound(name: str, kind: Any, value: Any, messages: list[str]) -> Any:
     try:
         return kind.check(name, value)
     except FieldError as error:
-        messages.append(_message(error))
+        messages.append(explain(error))
         return _UNSOUND if error.nearest is None else error.nearest
 
 
-def _message(error: FieldError) -> str:
+def explain(error: FieldError) -> str:
+    """What was not sound, and what is used instead."""
     if error.nearest is None:
         return f"{error} The default is used instead."
     shown = "-".join(map(str, error.nearest)) if isinstance(error.nearest, tuple) else error.nearest

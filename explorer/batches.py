@@ -65,8 +65,8 @@ class Batches:
         row_of = tf.repeat(tf.range(last - first), starts[1:] - starts[:-1])
         places = tf.stack([row_of, words], axis=1)
         shape = tf.stack([last - first, tf.constant(self.inputs, tf.int64)])
-        dense = tf.sparse.to_dense(tf.SparseTensor(places, tf.ones_like(words, tf.float32), shape), validate_indices=False)
-        return tf.ensure_shape(dense, (None, self.inputs))
+        hot = tf.SparseTensor(places, tf.ones_like(words, tf.float32), shape)
+        return tf.ensure_shape(tf.sparse.to_dense(hot, validate_indices=False), (None, self.inputs))
 
     def _scaled(self, first: tf.Tensor, last: tf.Tensor) -> tf.Tensor:
         return tf.cast(self._pixels[first:last], tf.float32) / self._scale

@@ -152,3 +152,12 @@ def _gpu_memory() -> list[int]:
         return [int(line) for line in answer.stdout.split()]
     except (OSError, ValueError, subprocess.SubprocessError):
         return []
+
+
+if __name__ == "__main__":
+    # Asked in a process of its own, for looking starts the drivers of the graphics cards.
+    import json
+
+    import tensorflow
+
+    print(json.dumps(detect(tensorflow).as_dict()))

@@ -42,7 +42,6 @@ class QueueFull(RuntimeError):
 class _Charge:
     """A run that this engine's worker has in hand."""
 
-    attempt: int
     device: str
     stop_sent: float | None = None
     killed: bool = False
@@ -64,7 +63,8 @@ class Engine:
         self.hardware: Hardware | None = None
         self._owners = settings.home / "engines"
         self._owner = Owner(self._owners)
-        self._charges: dict[str, _Charge] = {}
+        # By run and attempt: the process of one attempt may outlive the store's word that it has ended.
+        self._charges: dict[tuple[str, int], _Charge] = {}
         self._lock = threading.RLock()
         self._wake = threading.Event()
         self._closing = False
@@ -181,22 +181,22 @@ class Engine:
             self.store.end(run.run_id, run.attempt, FAILED, str(error))
             return
         with self._lock:
-            self._charges[run.run_id] = _Charge(run.attempt, device)
+            self._charges[run.run_id, run.attempt] = _Charge(device)
         job = job_of(run.run_id, run.attempt, run.config, device, hardware.label(device), self.settings)
         worker = self._worker
         if worker is None or not worker.say(do="train", job=job):
-            self._lost(run.run_id, "The training process ended before this run began.")
+            self._lost((run.run_id, run.attempt), "The training process ended before this run began.")
 
     def _pass_stops_on(self) -> None:
-        for run_id, charge in list(self._charges.items()):
+        for (run_id, attempt), charge in list(self._charges.items()):
             if charge.stop_sent is None:
                 run = self.store.run(run_id)
-                if run and run.stop and self._worker:
+                if run and run.stop and run.attempt == attempt and self._worker:
                     charge.stop_sent = time.monotonic()
-                    self._worker.say(do="stop", run_id=run_id)
+                    self._worker.say(do="stop", run_id=run_id, attempt=attempt)
             elif not charge.killed and time.monotonic() - charge.stop_sent > GRACE_SECONDS and self._worker:
                 charge.killed = True
-                self._worker.say(do="kill", run_id=run_id)
+                self._worker.say(do="kill", run_id=run_id, attempt=attempt)
 
     def _recover(self) -> None:
         for run in self.store.with_status(RUNNING):
@@ -215,33 +215,34 @@ class Engine:
             self._deaths = 0
         elif event == "started":
             with self._lock:
-                charge = self._charges.get(message["run_id"])
+                charge = self._charges.get((message["run_id"], message["attempt"]))
                 if charge:
                     charge.pid = message["pid"]
         elif event == "ended":
-            self._ended(message["run_id"], message["code"])
+            self._ended(message["run_id"], message["attempt"], message["code"])
         elif event == "died":
             self._worker_died(message["code"])
         self._wake.set()
 
-    def _ended(self, run_id: str, code: int) -> None:
+    def _ended(self, run_id: str, attempt: int, code: int) -> None:
         with self._lock:
-            charge = self._charges.pop(run_id, None)
+            charge = self._charges.pop((run_id, attempt), None)
         if charge is None:
             return
         if charge.killed:
-            self.store.end(run_id, charge.attempt, STOPPED, "Training did not answer and was ended; what was reached is kept.")
+            self.store.end(run_id, attempt, STOPPED,
+                           "Training did not answer and was ended; what was reached is kept.")
         elif code != 0:
-            self.store.end(run_id, charge.attempt, FAILED, f"The training process {_cause(code)}. {_KEPT}")
+            self.store.end(run_id, attempt, FAILED, f"The training process {_cause(code)}. {_KEPT}")
         else:
             # An orderly child has closed its run already; this is for one that could not reach the store.
-            self.store.end(run_id, charge.attempt, FAILED, f"The training process ended without a result. {_KEPT}")
+            self.store.end(run_id, attempt, FAILED, f"The training process ended without a result. {_KEPT}")
 
-    def _lost(self, run_id: str, why: str) -> None:
+    def _lost(self, key: tuple[str, int], why: str) -> None:
         with self._lock:
-            charge = self._charges.pop(run_id, None)
+            charge = self._charges.pop(key, None)
         if charge:
-            self.store.end(run_id, charge.attempt, INTERRUPTED, f"{why} {_KEPT}")
+            self.store.end(*key, INTERRUPTED, f"{why} {_KEPT}")
 
     def _worker_died(self, code: int) -> None:
         with self._lock:
@@ -251,8 +252,8 @@ class Engine:
             lost = list(self._charges)
         if self._closing:
             return
-        for run_id in lost:
-            self._lost(run_id, f"The process that trains {_cause(code)}.")
+        for key in lost:
+            self._lost(key, f"The process that trains {_cause(code)}.")
 
 
 _KEPT = "Every finished epoch is kept; Continue goes on from there."

@@ -41,7 +41,8 @@ HELP = {
     "hidden": "Units of each hidden layer: too few cannot fit (underfitting), many can memorise (overfitting).",
     "activation": "The bend after each layer: without a bend that learns well, a network underfits whatever its size.",
     "batch_norm": "Normalises each layer over the batch: it speeds fitting up, and its noise regularizes a little.",
-    "regularizer": "A price on large weights: L1 drives some to zero, L2 makes all small, and both hold overfitting back.",
+    "regularizer": "A price on large weights: L1 drives some to zero, L2 makes all small, and both hold overfitting "
+                   "back.",
     "l1": "Price of the sum of absolute weights: too little leaves overfitting as it is, too much underfits.",
     "l2": "Price of the sum of squared weights: too little leaves overfitting as it is, too much underfits.",
     "regularize_output": "Whether the last layer pays the price too: a little more restraint against overfitting.",

@@ -100,8 +100,8 @@ def train(
             most = max(demand.epochs for demand in demands())
             while not recorder.enough():
                 model.fit(
-                    fitted.dataset(), validation_data=validation.dataset(), callbacks=[recorder], verbose=0, shuffle=False,
-                    initial_epoch=recorder.epoch, epochs=max(most, recorder.epoch + 1),
+                    fitted.dataset(), validation_data=validation.dataset(), callbacks=[recorder], verbose=0,
+                    shuffle=False, initial_epoch=recorder.epoch, epochs=max(most, recorder.epoch + 1),
                 )
                 most = max(demand.epochs for demand in demands())
         if recorder.diverged:

@@ -26,12 +26,16 @@ FAREWELL_SECONDS = 8.0
 
 
 class Worker:
-    """Children by run, and the line to the parent."""
+    """Children by run and attempt, and the line to the parent.
+
+    A run may be asked for again before the process of its last attempt is quite gone, so the run alone would not
+    tell the two apart.
+    """
 
     def __init__(self, answers: TextIO):
         self._answers = answers
         self._selector = selectors.DefaultSelector()
-        self._children: dict[str, tuple[int | subprocess.Popen, socket.socket, int]] = {}
+        self._children: dict[tuple[str, int], tuple[int | subprocess.Popen, socket.socket]] = {}
         self._spare: tuple[subprocess.Popen, socket.socket] | None = None
         self._forks = False
 
@@ -55,8 +59,8 @@ class Worker:
                     self._obey(json.loads(line))
 
     def _warm_up(self) -> Hardware:
-        import tensorflow  # noqa: F401
         import keras  # noqa: F401
+        import tensorflow  # noqa: F401
 
         from explorer import training  # noqa: F401
 
@@ -75,8 +79,8 @@ class Worker:
     def _obey(self, order: dict[str, Any]) -> None:
         if order["do"] == "train":
             self._start(order["job"])
-        elif order["run_id"] in self._children:
-            process, line, _ = self._children[order["run_id"]]
+        elif (order["run_id"], order["attempt"]) in self._children:
+            process, line = self._children[order["run_id"], order["attempt"]]
             if order["do"] == "stop":
                 try:
                     line.send(child.STOP)
@@ -97,8 +101,9 @@ class Worker:
             process, ours = self._spare or _fresh_child()
             ours.sendall(json.dumps(job).encode() + b"\n")
             self._spare = _fresh_child()
-        self._children[job["run_id"]] = (process, ours, job["attempt"])
-        self._selector.register(ours, selectors.EVENT_READ, job["run_id"])
+        key = (job["run_id"], job["attempt"])
+        self._children[key] = (process, ours)
+        self._selector.register(ours, selectors.EVENT_READ, key)
         self._say(event="started", run_id=job["run_id"], attempt=job["attempt"],
                   pid=process if isinstance(process, int) else process.pid)
 
@@ -107,7 +112,7 @@ class Worker:
         try:
             # Whatever the child kept open of these would hide the end of the others.
             ours.close()
-            for _, line, _ in self._children.values():
+            for _, line in self._children.values():
                 line.close()
             os.close(self._answers.fileno())
             os.close(0)
@@ -119,24 +124,24 @@ class Worker:
             sys.stderr.flush()
             os._exit(status)
 
-    def _bury(self, run_id: str) -> None:
-        process, line, attempt = self._children.pop(run_id)
+    def _bury(self, key: tuple[str, int]) -> None:
+        process, line = self._children.pop(key)
         self._selector.unregister(line)
         line.close()
         if isinstance(process, int):
             code = os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
         else:
             code = process.wait()
-        self._say(event="ended", run_id=run_id, attempt=attempt, code=code)
+        self._say(event="ended", run_id=key[0], attempt=key[1], code=code)
 
     def _leave(self) -> None:
-        for _, line, _ in self._children.values():
+        for _, line in self._children.values():
             line.shutdown(socket.SHUT_RDWR)
         if self._spare:
             self._spare[0].kill()
             self._spare[0].wait()
         deadline = time.monotonic() + FAREWELL_SECONDS
-        for process, _, _ in self._children.values():
+        for process, _ in self._children.values():
             pid = process if isinstance(process, int) else process.pid
             while time.monotonic() < deadline and os.waitpid(pid, os.WNOHANG) == (0, 0):
                 time.sleep(0.02)
@@ -152,10 +157,8 @@ class Worker:
 
 def _look_for_hardware() -> Hardware:
     """Ask TensorFlow in a process of its own, for asking starts the drivers of the graphics cards."""
-    code = ("import json, tensorflow as tf; from explorer import devices; "
-            "print(json.dumps(devices.detect(tf).as_dict()))")
     if sys.platform != "linux":
-        answer = subprocess.run([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, check=True)
+        answer = subprocess.run([sys.executable, "-m", "explorer.devices"], stdout=subprocess.PIPE, text=True, check=True)
         return Hardware.from_dict(json.loads(answer.stdout.splitlines()[-1]))
     reader, writer = os.pipe()
     pid = os.fork()

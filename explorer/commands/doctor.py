@@ -60,8 +60,7 @@ def _versions(amiss: list[str]) -> None:
 
 def _devices(amiss: list[str]) -> None:
     print("Devices")
-    code = "import json, tensorflow as tf; from explorer import devices; print(json.dumps(devices.detect(tf).as_dict()))"
-    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    answer = subprocess.run([sys.executable, "-m", "explorer.devices"], capture_output=True, text=True)
     try:
         hardware = Hardware.from_dict(json.loads(answer.stdout.splitlines()[-1]))
     except (IndexError, ValueError):

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from explorer.catalogue import DATASETS, DatasetInfo
 from explorer.config import RunConfig
 from explorer.data import cache, files
-from explorer.catalogue import DATASETS, DatasetInfo
 from explorer.data.files import DataError, Report
 from explorer.data.prepare import Prepared, prepare
 from explorer.data.rows import Examples, PixelRows, WordRows

@@ -33,8 +33,8 @@ def show(engine: Engine) -> Parsed:
         _choice("architecture", (*texts.ARCHITECTURES, state.FREE), label=texts.TITLES["hidden"],
                 help=texts.HELP["hidden"])
         if st.session_state["architecture"] == state.FREE:
-            st.text_input("Units of each hidden layer", key="hidden", help=texts.HELP["hidden"], persist_state="session",
-                          placeholder="256-128", max_chars=60)
+            st.text_input("Units of each hidden layer", key="hidden", help=texts.HELP["hidden"],
+                          persist_state="session", placeholder="256-128", max_chars=60)
         size = st.empty()
         _choice("regularizer", tuple(texts.CHOICES["regularizer"]))
         # With no regularizer its strength stays in sight, but out of use: the controls do not jump about.
@@ -127,7 +127,7 @@ def _steps(name: str, options: list | tuple, label: str = "", **more) -> None:
     extra = st.session_state["extras"].get(name)
     options = list(options)
     if extra is not None and extra not in options:
-        options = sorted([*(o for o in options if o is not None), extra]) + [o for o in options if o is None]
+        options = [*sorted([*(o for o in options if o is not None), extra]), *(o for o in options if o is None)]
     if st.session_state[name] not in options:
         numbers = [o for o in options if o is not None]
         st.session_state[name] = min(numbers, key=lambda option: abs(option - st.session_state[name]))

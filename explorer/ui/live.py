@@ -25,7 +25,8 @@ def show(engine: Engine, config: RunConfig, demand: Demand) -> None:
     view = engine.look(run_id, demand)
     _head(engine, config, demand, run_id, view)
     # A timer runs only while there is something to wait for.
-    st.fragment(_panel, run_every=REFRESH_SECONDS if view.is_live else None)(engine, config, demand, run_id, view.is_live)
+    panel = st.fragment(_panel, run_every=REFRESH_SECONDS if view.is_live else None)
+    panel(engine, config, demand, run_id, view.is_live)
 
 
 def _head(engine: Engine, config: RunConfig, demand: Demand, run_id: str, view: View) -> None:
@@ -45,7 +46,8 @@ def _buttons(engine: Engine, config: RunConfig, demand: Demand, run_id: str, vie
     ask = {"on_click": _submit, "args": (engine, config, demand), "type": "primary"}
     if view.is_live:
         st.button("Stop", key="stop", icon=":material/stop:", on_click=engine.stop, args=(run_id,),
-                  disabled=bool(view.run and view.run.stop), help="Ends training within one batch and keeps what was reached.")
+                  disabled=bool(view.run and view.run.stop),
+                  help="Ends training within one batch and keeps what was reached.")
     elif view.state == DONE:
         st.button("Trained", key="train", icon=":material/check:", disabled=True,
                   help="This run is known as far as it is wanted. Change a control, or raise the epochs to go on.")
@@ -53,7 +55,8 @@ def _buttons(engine: Engine, config: RunConfig, demand: Demand, run_id: str, vie
         st.button(f"Continue to epoch {demand.epochs}", key="continue", icon=":material/play_arrow:",
                   help=f"Goes on after epoch {view.reached}, as if it had never stopped.", **ask)
     else:
-        st.button("Train", key="train", icon=":material/play_arrow:", help="Trains this network for real, with Keras.", **ask)
+        st.button("Train", key="train", icon=":material/play_arrow:",
+                  help="Trains this network for real, with Keras.", **ask)
 
 
 def _submit(engine: Engine, config: RunConfig, demand: Demand) -> None:
@@ -87,8 +90,8 @@ def _progress(engine: Engine, view: View) -> None:
         return
     run = view.run
     if view.state == QUEUED:
-        ahead = "next in the queue" if view.place == 0 else f"{view.place} {'run' if view.place == 1 else 'runs'} ahead in the queue"
-        st.progress(0.0, f"Waiting: {ahead}")
+        ahead = f"{view.place} {'run' if view.place == 1 else 'runs'} ahead" if view.place else "next"
+        st.progress(0.0, f"Waiting in the queue: {ahead}")
         return
     if run.phase == "downloading":
         done, total = run.progress.get("done", 0), run.progress.get("total", 0)
@@ -162,7 +165,8 @@ def _results(view: View, found: diagnosis.Diagnosis) -> None:
             st.metric("Test accuracy", f"{view.score['test_accuracy']:.1%}", width="content",
                       help="Share of the test examples that are classified correctly, after the last epoch shown.")
             st.metric("Test cross-entropy", f"{view.score['test_crossentropy']:.3f}", width="content",
-                      help="How surprised the network is by the test labels, after the last epoch shown; lower is better.")
+                      help="How surprised the network is by the test labels, after the last epoch shown; lower is "
+                           "better.")
         st.metric("Epochs", len(view.epochs), width="content")
         st.metric("Duration", texts.duration(sum(row["seconds"] for row in view.epochs)), width="content",
                   help="Time spent training these epochs.")

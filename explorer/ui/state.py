@@ -5,8 +5,8 @@ from __future__ import annotations
 import streamlit as st
 
 from explorer import texts
-from explorer.address import Parsed, parse, query
-from explorer.config import DEFAULT_LEARNING_RATE, DEFAULT_WEIGHT_DECAY, DECAYING, Demand, RunConfig
+from explorer.address import Parsed, explain, parse, query
+from explorer.config import DECAYING, DEFAULT_LEARNING_RATE, DEFAULT_WEIGHT_DECAY, Demand, RunConfig
 from explorer.engine import Engine
 from explorer.limits import nearest
 
@@ -22,7 +22,7 @@ def open_address(engine: Engine, default_dataset: str) -> None:
         return
     found = parse(asked, RunConfig(dataset=default_dataset))
     config, demand, problems = nearest(found.config, found.demand, engine.settings)
-    messages = [*found.messages, *(f"{problem} The nearest that is allowed is used instead." for problem in problems)]
+    messages = [*found.messages, *map(explain, problems)]
     if engine.hardware and demand.device != "auto" and demand.device not in engine.hardware.names:
         messages.append(f"device: expected auto or one of {', '.join(engine.hardware.names)} on this machine, "
                         f"received {demand.device!r}. auto is used instead.")
@@ -102,8 +102,7 @@ def read(engine: Engine) -> Parsed:
         values["patience"] = state["patience"]
     found = parse(values)
     config, demand, problems = nearest(found.config, found.demand, engine.settings)
-    return Parsed(config, demand, [
-        *found.messages, *(f"{problem} The nearest that is allowed is used instead." for problem in problems)])
+    return Parsed(config, demand, [*found.messages, *map(explain, problems)])
 
 
 def write_address(config: RunConfig, demand: Demand) -> None:

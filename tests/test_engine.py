@@ -1,0 +1,281 @@
+"""The engine with a real worker: requests, stops, deaths and restarts."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from explorer import checkpoints
+from explorer.config import Demand, RunConfig
+from explorer.engine import Engine, QueueFull
+from explorer.fields import FieldError
+from explorer.settings import Settings
+from explorer.view import DONE, UNKNOWN, View
+
+ROOT = Path(__file__).resolve().parents[1]
+CONFIG = RunConfig(dataset="digits", hidden=(32, 16), batch_norm=True, dropout=0.3, optimizer="adam", batch_size=64)
+# Long enough to be caught in the middle, on any machine.
+LONG = Demand(epochs=400)
+
+
+@pytest.fixture
+def engine(settings: Settings) -> Iterator[Engine]:
+    engine = Engine(settings)
+    yield engine
+    engine.close()
+
+
+def wait_for(condition: Callable[[], object], seconds: float = 90) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.02)
+
+
+def ended(engine: Engine, run_id: str, demand: Demand) -> View:
+    wait_for(lambda: not engine.look(run_id, demand).is_live)
+    return engine.look(run_id, demand)
+
+
+def numbers(view: View) -> list[dict]:
+    return [{name: value for name, value in row.items() if name != "seconds"} for row in view.epochs]
+
+
+def in_the_middle(engine: Engine, run_id: str, epochs: int = 5) -> int:
+    """Wait until some epochs are there; gives the child's process number."""
+    wait_for(lambda: engine.look(run_id, LONG).reached >= epochs)
+    return engine._charges[run_id, engine.store.run(run_id).attempt].pid
+
+
+def alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+        return Path(f"/proc/{pid}/stat").read_text().split()[2] != "Z"
+    except (ProcessLookupError, FileNotFoundError):
+        return False
+
+
+def test_a_run_is_trained_kept_and_known_at_once_afterwards(engine, settings):
+    demand = Demand(epochs=3)
+    assert engine.look(engine.run_id(CONFIG), demand).state == UNKNOWN
+    run_id = engine.submit(CONFIG, demand)
+    view = ended(engine, run_id, demand)
+    assert view.state == DONE
+    assert [row["epoch"] for row in view.epochs] == [1, 2, 3]
+    assert 0 < view.score["test_accuracy"] <= 1
+    assert view.run.device.startswith("CPU") and view.run.threads == settings.threads and view.run.peak_mb > 100
+    # Asked again, also for less, nothing is trained.
+    assert engine.submit(CONFIG, demand) == engine.submit(CONFIG, Demand(epochs=2)) == run_id
+    assert engine.look(run_id, demand).state == DONE and engine.store.run(run_id).attempt == 1
+    assert numbers(engine.look(run_id, Demand(epochs=2))) == numbers(view)[:2]
+
+
+def test_raising_the_epochs_continues_and_equals_one_go_also_when_the_worker_was_killed(engine, tmp_path):
+    run_id = engine.submit(CONFIG, Demand(epochs=10))
+    ended(engine, run_id, Demand(epochs=10))
+    worker = engine._worker.pid
+    os.kill(worker, signal.SIGKILL)
+    wait_for(lambda: not alive(worker))
+    engine.submit(CONFIG, Demand(epochs=20))
+    continued = ended(engine, run_id, Demand(epochs=20))
+    other = Engine(Settings(home=tmp_path / "other"))
+    try:
+        other.submit(CONFIG, Demand(epochs=20))
+        whole = ended(other, run_id, Demand(epochs=20))
+    finally:
+        other.close()
+    assert whole.run.attempt == 1 and continued.run.attempt == 2
+    assert len(numbers(whole)) == 20
+    assert numbers(continued) == numbers(whole)
+    assert continued.score == whole.score
+
+
+def test_stop_keeps_what_was_reached_and_continue_goes_on(engine):
+    run_id = engine.submit(CONFIG, LONG)
+    in_the_middle(engine, run_id)
+    asked = time.monotonic()
+    engine.stop(run_id)
+    view = ended(engine, run_id, LONG)
+    assert time.monotonic() - asked < 3
+    assert view.state == "stopped" and 5 <= view.reached < LONG.epochs
+    more = Demand(epochs=view.reached + 2)
+    engine.submit(CONFIG, more)
+    assert numbers(ended(engine, run_id, more))[: view.reached] == numbers(view)
+
+
+def test_a_killed_child_is_said_and_continue_works(engine):
+    run_id = engine.submit(CONFIG, LONG)
+    os.kill(in_the_middle(engine, run_id), signal.SIGKILL)
+    view = ended(engine, run_id, LONG)
+    assert view.state == "failed" and "killed (signal 9" in view.run.message and "Continue" in view.run.message
+    assert [row["epoch"] for row in view.epochs] == list(range(1, view.reached + 1)) and view.reached >= 5
+    more = Demand(epochs=view.reached + 2)
+    engine.submit(CONFIG, more)
+    after = ended(engine, run_id, more)
+    assert after.state == DONE and numbers(after)[: view.reached] == numbers(view)
+
+
+def test_a_killed_worker_interrupts_its_runs_and_another_takes_over(engine):
+    run_id = engine.submit(CONFIG, LONG)
+    child = in_the_middle(engine, run_id)
+    os.kill(engine._worker.pid, signal.SIGKILL)
+    view = ended(engine, run_id, LONG)
+    assert view.state == "interrupted" and "killed" in view.run.message and view.reached >= 5
+    wait_for(lambda: not alive(child))  # nobody goes on training for nobody
+    more = Demand(epochs=view.reached + 2)
+    engine.submit(CONFIG, more)
+    assert ended(engine, run_id, more).state == DONE
+
+
+def test_a_damaged_checkpoint_costs_time_only(engine, settings):
+    run_id = engine.submit(CONFIG, Demand(epochs=3))
+    before = ended(engine, run_id, Demand(epochs=3))
+    path = checkpoints.path_of(settings.checkpoints, run_id)
+    path.write_bytes(path.read_bytes()[:1000])
+    engine.submit(CONFIG, Demand(epochs=5))
+    after = ended(engine, run_id, Demand(epochs=5))
+    assert after.state == DONE and numbers(after)[:3] == numbers(before)
+
+
+def test_a_killed_server_loses_no_epoch_and_the_next_one_says_so(settings):
+    code = ("import sys, time\n"
+            "from pathlib import Path\n"
+            "from explorer.engine import Engine\n"
+            "from explorer.settings import Settings\n"
+            "from tests.test_engine import CONFIG, LONG\n"
+            f"engine = Engine(Settings(home=Path({str(settings.home)!r})))\n"
+            "print(engine.submit(CONFIG, LONG), flush=True)\n"
+            "while engine._worker is None: time.sleep(0.05)\n"
+            "print(engine._worker.pid, flush=True)\n"
+            "time.sleep(600)\n")
+    server = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, cwd=ROOT)
+    try:
+        run_id, worker = server.stdout.readline().strip(), int(server.stdout.readline())
+        watching = Engine(replace(settings, max_queue=5), warm=False)
+        try:
+            wait_for(lambda: watching.look(run_id, LONG).reached >= 5)
+            server.kill()
+            server.wait()
+            view = ended(watching, run_id, LONG)
+            assert view.state == "interrupted" and view.reached >= 5
+            wait_for(lambda: not alive(worker))
+            more = Demand(epochs=view.reached + 1)
+            watching.submit(CONFIG, more)
+            after = ended(watching, run_id, more)
+            assert after.state == DONE and numbers(after)[: view.reached] == numbers(view)
+        finally:
+            watching.close()
+    finally:
+        server.kill()
+        server.wait()
+        server.stdout.close()
+
+
+def test_runs_wait_their_turn_and_a_waiting_one_can_be_taken_back(tmp_path):
+    engine = Engine(Settings(home=tmp_path, runs_at_once=1, max_queue=2))
+    try:
+        first = engine.submit(CONFIG, LONG)
+        in_the_middle(engine, first, 1)
+        second = engine.submit(CONFIG.with_(seed=1), Demand(epochs=2))
+        third = engine.submit(CONFIG.with_(seed=2), Demand(epochs=2))
+        assert engine.look(second, LONG).place == 0 and engine.look(third, LONG).place == 1
+        with pytest.raises(QueueFull, match="2 runs are waiting"):
+            engine.submit(CONFIG.with_(seed=3), Demand(epochs=2))
+        engine.stop(second)
+        assert engine.look(second, LONG).state == "stopped"
+        engine.stop(first)
+        assert ended(engine, third, Demand(epochs=2)).state == DONE
+    finally:
+        engine.close()
+
+
+def test_the_same_run_asked_for_twice_is_trained_once_to_the_longer_demand(engine):
+    run_id = engine.submit(CONFIG, Demand(epochs=3))
+    assert engine.submit(CONFIG, Demand(epochs=6)) == run_id
+    view = ended(engine, run_id, Demand(epochs=6))
+    assert view.state == DONE and view.run.attempt == 1
+
+
+def test_two_engines_on_one_store_train_a_run_once(settings):
+    engines = [Engine(settings), Engine(settings)]
+    try:
+        ids = {engine.submit(CONFIG, Demand(epochs=5)) for engine in engines}
+        assert len(ids) == 1
+        view = ended(engines[1], ids.pop(), Demand(epochs=5))
+        assert view.state == DONE and view.run.attempt == 1
+    finally:
+        for engine in engines:
+            engine.close()
+
+
+def test_limits_hold_in_the_engine_whatever_the_page_lets_through(tmp_path):
+    engine = Engine(Settings(home=tmp_path, max_parameters=1_000, max_epochs=5, max_samples=500), warm=False)
+    try:
+        for config, demand, field in [
+            (RunConfig(dataset="digits", hidden=(64,), train_samples=400), Demand(epochs=2), "hidden"),
+            (RunConfig(dataset="digits", hidden=(4,), train_samples=400), Demand(epochs=6), "epochs"),
+            (RunConfig(dataset="digits", hidden=(4,), train_samples=600), Demand(epochs=2), "train_samples"),
+        ]:
+            with pytest.raises(FieldError, match=f"^{field}: expected .* received"):
+                engine.submit(config, demand)
+        assert engine.store.counts() == {}
+    finally:
+        engine.close()
+
+
+def test_a_run_that_takes_too_long_is_stopped_and_can_be_continued(tmp_path):
+    engine = Engine(Settings(home=tmp_path, max_seconds=2))
+    try:
+        config = CONFIG.with_(batch_size=8, hidden=(64, 64))
+        run_id = engine.submit(config, LONG)
+        view = ended(engine, run_id, LONG)
+        assert view.state == "stopped" and "2 seconds" in view.run.message
+    finally:
+        engine.close()
+
+
+def test_a_diverged_run_ends_and_is_known(engine):
+    config = RunConfig(dataset="digits", optimizer="sgd", learning_rate=10, l2=1.0, batch_size=32)
+    run_id = engine.submit(config, Demand(epochs=200))
+    view = ended(engine, run_id, Demand(epochs=200))
+    assert view.state == DONE and view.run.status == "diverged" and "learning rate" in view.run.message
+    attempt = view.run.attempt
+    engine.submit(config, Demand(epochs=200))
+    assert engine.store.run(run_id).attempt == attempt
+
+
+def test_data_that_cannot_be_had_fail_with_the_remedy_and_other_runs_go_on(engine, no_keras_home):
+    no_keras_home.joinpath("datasets").mkdir(parents=True)
+    (no_keras_home / "datasets" / "imdb.npz").write_bytes(b"not a zip file")
+    run_id = engine.submit(RunConfig(dataset="imdb"), Demand(epochs=1))
+    view = ended(engine, run_id, Demand(epochs=1))
+    assert view.state == "failed" and view.run.phase == "preparing"
+    assert "imdb.npz" in view.run.message and "Delete it or put a sound copy" in view.run.message
+    other = engine.submit(CONFIG, Demand(epochs=1))
+    assert ended(engine, other, Demand(epochs=1)).state == DONE
+
+
+def test_closing_leaves_no_process_behind(settings):
+    engine = Engine(settings)
+    run_id = engine.submit(CONFIG, LONG)
+    child, worker = in_the_middle(engine, run_id), engine._worker.pid
+    engine.close()
+    assert not alive(child) and not alive(worker)
+    assert engine.store.run(run_id).status == "interrupted"
+    assert not list((settings.home / "engines").iterdir())
+
+
+def test_asked_for_again_at_once_each_attempt_ends_for_itself(engine):
+    # A run is known a moment before the process that trained it has gone.
+    for epochs in range(1, 9):
+        demand = Demand(epochs=epochs)
+        run_id = engine.submit(CONFIG, demand)
+        assert ended(engine, run_id, demand).state == DONE
