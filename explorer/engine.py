@@ -30,7 +30,9 @@ IDLE_SECONDS = 0.5
 GRACE_SECONDS = 15.0
 # The page that starts the engine is drawn first: importing TensorFlow takes a core for seconds.
 WARM_UP_DELAY = 1.0
-# A worker that dies again and again is started ever more slowly.
+# A worker that dies again and again is started ever more slowly, and runs that it never began are given up
+# after so many deaths.
+MOST_DEATHS = 3
 LONGEST_PAUSE = 60.0
 
 
@@ -241,7 +243,11 @@ class Engine:
     def _lost(self, key: tuple[str, int], why: str) -> None:
         with self._lock:
             charge = self._charges.pop(key, None)
-        if charge:
+        if charge is None:
+            return
+        if charge.pid == 0 and self._deaths <= MOST_DEATHS:
+            self.store.put_back(*key)  # it never began: its turn comes again, and nobody need know
+        else:
             self.store.end(*key, INTERRUPTED, f"{why} {_KEPT}")
 
     def _worker_died(self, code: int) -> None:

@@ -215,6 +215,12 @@ class RunStore:
                 _event(db, run_id, status, message)
         return True
 
+    def put_back(self, run_id: str, attempt: int) -> None:
+        """Return a run that never began to its old place in the queue."""
+        with self._write() as db:
+            db.execute("UPDATE runs SET status = ?, owner = '', phase = '' WHERE run_id = ? AND attempt = ? "
+                       "AND status = ?", (QUEUED, run_id, attempt, RUNNING))
+
     def interrupt(self, owner: str, message: str) -> list[str]:
         """Mark what a dead owner had running; its epochs stay, and it can be continued."""
         with self._write() as db:

@@ -92,7 +92,7 @@ def test_raising_the_epochs_continues_and_equals_one_go_also_when_the_worker_was
         whole = ended(other, run_id, Demand(epochs=20))
     finally:
         other.close()
-    assert whole.run.attempt == 1 and continued.run.attempt == 2
+    assert whole.run.attempt == 1 and continued.run.attempt >= 2
     assert len(numbers(whole)) == 20
     assert numbers(continued) == numbers(whole)
     assert continued.score == whole.score
