@@ -1,0 +1,97 @@
+"""The command line, as a person runs it."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+
+from explorer.address import parse
+from explorer.config import Demand, RunConfig
+from explorer.settings import Settings
+from explorer.store import RunStore
+
+ROOT = Path(__file__).resolve().parents[1]
+SMALL = ("--dataset", "digits", "--hidden", "8", "--batch-size", "128", "--seed", "3")
+
+
+def explorer(home: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess:
+    return subprocess.run(
+        [sys.executable, "-m", "explorer", *arguments], capture_output=True, text=True, cwd=ROOT, timeout=300,
+        env={**os.environ, "EXPLORER_HOME": str(home), **environment})
+
+
+def test_train_prints_one_json_object_an_epoch_and_a_last_one_and_keeps_the_run(tmp_path):
+    done = explorer(tmp_path, "train", *SMALL, "--epochs", "3", "--l2", "0.001", "--json")
+    assert done.returncode == 0, done.stderr
+    *rows, last = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [row["epoch"] for row in rows] == [1, 2, 3]
+    for row in rows:
+        assert {"epoch", "loss", "accuracy", "val_loss", "val_crossentropy", "val_accuracy", "train_crossentropy",
+                "train_accuracy", "penalty", "seconds"} <= set(row)
+        assert row["penalty"] > 0
+    assert {"run_id", "test_crossentropy", "test_accuracy", "parameters", "device", "seconds"} <= set(last)
+    store = RunStore(Settings(home=tmp_path).store_path)
+    assert store.epochs(last["run_id"]) == rows
+    assert store.run(last["run_id"]).config.regularizer == "l2"  # follows from which strength is given
+    # The same again is known: the very same numbers, the seconds included.
+    again = explorer(tmp_path, "train", *SMALL, "--epochs", "3", "--l2", "0.001", "--json")
+    assert again.stdout == done.stdout
+
+
+def test_train_for_people_shows_the_curve_the_sentence_and_the_score(tmp_path):
+    done = explorer(tmp_path, "train", *SMALL, "--epochs", "3")
+    assert done.returncode == 0, done.stderr
+    assert "epoch   3/3" in done.stdout and "Best at epoch" in done.stdout and "test accuracy" in done.stdout
+
+
+@pytest.mark.parametrize(("option", "value"), [
+    ("--dropout", "1.5"), ("--epochs", "0"), ("--hidden", "16-x"), ("--dataset", "cifar"), ("--l1", "-1"),
+    ("--learning-rate", "nan"), ("--validation", "0.9"), ("--batch-norm", "perhaps")])
+def test_bad_options_end_with_exit_code_2_and_the_message_of_the_page(tmp_path, option, value):
+    done = explorer(tmp_path, "train", option, value)
+    assert done.returncode == 2 and done.stdout == ""
+    name = option[2:].replace("-", "_")
+    [shown] = parse({name: value}).messages
+    assert done.stderr.strip() and shown.startswith(done.stderr.strip())
+    assert "Traceback" not in done.stderr
+
+
+def test_limits_of_the_installation_hold_here_too(tmp_path):
+    done = explorer(tmp_path, "train", "--dataset", "digits", "--epochs", "9", EXPLORER_MAX_EPOCHS="5")
+    assert done.returncode == 2 and "epochs: expected at most 5 here, received '9'." in done.stderr
+
+
+def test_every_field_of_a_request_is_an_option(tmp_path):
+    done = explorer(tmp_path, "train", "--help")
+    assert done.returncode == 0
+    for field in (*fields(RunConfig), *fields(Demand)):
+        assert f"--{field.name.replace('_', '-')} " in done.stdout + " "
+
+
+def test_doctor_tells_what_is_there_and_ends_well(tmp_path):
+    done = explorer(tmp_path, "doctor", EXPLORER_DATA_DIR="", KERAS_HOME=str(tmp_path / "keras"))
+    assert done.returncode == 0, done.stdout + done.stderr
+    for word in ("tensorflow", "streamlit", "cores", "reviews: embedded", "imdb: not here", "runs.sqlite3", "All is well"):
+        assert word in done.stdout
+
+
+def test_doctor_says_what_to_do_about_a_damaged_file_and_a_damaged_store(tmp_path):
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "mnist.npz").write_bytes(b"PK\x03\x04 cut short")
+    (tmp_path / "runs.sqlite3").write_bytes(b"this is no database" * 100)
+    done = explorer(tmp_path, "doctor", EXPLORER_DATA_DIR=str(tmp_path / "data"), KERAS_HOME=str(tmp_path / "keras"))
+    assert done.returncode == 1
+    assert "mnist.npz" in done.stdout and "Delete it or put a sound copy" in done.stdout
+    assert "set aside as" in done.stdout and list(tmp_path.glob("runs-damaged-*"))
+    assert "Traceback" not in done.stderr
+
+
+def test_an_unusable_setting_is_named(tmp_path):
+    done = explorer(tmp_path, "doctor", EXPLORER_MAX_EPOCHS="many")
+    assert done.returncode == 2 and "EXPLORER_MAX_EPOCHS: expected a whole number" in done.stderr
