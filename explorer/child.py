@@ -110,7 +110,8 @@ def _train(job: dict[str, Any], store: RunStore, settings: Settings, line: Line)
     keeper = _Keeper(settings, run_id)
     resume, known = _resume(store, settings, run_id)
     outcome = training.train(
-        config, prepared, demands, emit, lambda: bool(line.asked()) or over_time(), keeper, resume, known)
+        config, prepared, demands, emit, lambda: bool(line.asked()) or over_time(), keeper, resume, known,
+        job["device"])
     message = keeper.finish(outcome.state)
     if outcome.reason == "stopped":
         if line.said:

@@ -1,4 +1,4 @@
-"""From a RunConfig to a compiled Keras model."""
+"""From a RunConfig to a Keras model, and how it is compiled."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from explorer.config import RunConfig
 MOMENTUM = 0.9
 
 
-def build(config: RunConfig) -> keras.Sequential:
+def network(config: RunConfig) -> keras.Sequential:
     """The network of a run, its weights drawn from the config's seed.
 
     Layers are made in the order Dense, batch norm, activation, dropout after one
@@ -20,8 +20,7 @@ def build(config: RunConfig) -> keras.Sequential:
         config: what is trained.
 
     Returns:
-        A compiled model for inputs of shape `(batch, config.inputs)` and labels of shape `(batch, 1)`.
-        Its metrics are `accuracy` and `crossentropy`; its loss is the cross-entropy plus the penalty.
+        A model for inputs of shape `(batch, config.inputs)`, not compiled.
     """
     keras.utils.set_random_seed(config.seed)
     layers: list[keras.layers.Layer] = [keras.Input((config.inputs,))]
@@ -39,7 +38,24 @@ def build(config: RunConfig) -> keras.Sequential:
         kernel_initializer=config.initializer,
         kernel_regularizer=_penalty(config) if config.regularize_output else None,
     ))
-    model = keras.Sequential(layers)
+    return keras.Sequential(layers)
+
+
+def compiled(
+    model: keras.Model, config: RunConfig, optimizer: keras.optimizers.Optimizer | None = None, steps_per_call: int = 1,
+) -> keras.Model:
+    """Compile a model as the config says.
+
+    Args:
+        model: the network, or a model around it.
+        config: what is trained.
+        optimizer: in place of the config's own.
+        steps_per_call: Keras's `steps_per_execution`.
+
+    Returns:
+        The model, for labels of shape `(batch, 1)`. Its metrics are `accuracy` and `crossentropy`; its loss is the
+        cross-entropy plus the penalty.
+    """
     if config.outputs == 1:
         loss: keras.losses.Loss = keras.losses.BinaryCrossentropy()
         metrics = [keras.metrics.BinaryAccuracy("accuracy"), keras.metrics.BinaryCrossentropy("crossentropy")]
@@ -48,7 +64,9 @@ def build(config: RunConfig) -> keras.Sequential:
         metrics = [keras.metrics.SparseCategoricalAccuracy("accuracy"),
                    keras.metrics.SparseCategoricalCrossentropy("crossentropy")]
     # XLA costs 2 to 3 s of compilation and gains these small networks nothing.
-    model.compile(_optimizer(config), loss, metrics=metrics, jit_compile=False)
+    model.compile(optimizer or make_optimizer(config), loss, metrics=metrics, jit_compile=False,
+                  steps_per_execution=steps_per_call)
+    model.optimizer.build(model.trainable_variables)
     return model
 
 
@@ -58,7 +76,8 @@ def _penalty(config: RunConfig) -> keras.regularizers.Regularizer | None:
     return keras.regularizers.L1L2(config.l1, config.l2)
 
 
-def _optimizer(config: RunConfig) -> keras.optimizers.Optimizer:
+def make_optimizer(config: RunConfig) -> keras.optimizers.Optimizer:
+    """The optimizer that the config names."""
     rate, decay = config.learning_rate, config.weight_decay or None
     if config.optimizer == "adam":
         return keras.optimizers.Adam(rate)

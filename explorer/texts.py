@@ -36,8 +36,8 @@ HELP = {
                      "remedy against overfitting.",
     "label_noise": "Share of training labels that are made wrong: only memorising can fit those, which makes "
                    "overfitting plain to see.",
-    "validation": "What the dashed line is measured on: held-out training rows leave the test set untouched for the "
-                  "end, the test set itself is what the tutorials use, which flatters the result.",
+    "validation": "What the dashed line is measured on: held-out training rows show overfitting and leave the test set "
+                  "for the end; choosing by the test set itself, as the tutorials do, slowly overfits to it.",
     "hidden": "Units of each hidden layer: too few cannot fit (underfitting), many can memorise (overfitting).",
     "activation": "The bend after each layer: without a bend that learns well, a network underfits whatever its size.",
     "batch_norm": "Normalises each layer over the batch: it speeds fitting up, and its noise regularizes a little.",

@@ -158,7 +158,8 @@ class Worker:
 def _look_for_hardware() -> Hardware:
     """Ask TensorFlow in a process of its own, for asking starts the drivers of the graphics cards."""
     if sys.platform != "linux":
-        answer = subprocess.run([sys.executable, "-m", "explorer.devices"], stdout=subprocess.PIPE, text=True, check=True)
+        answer = subprocess.run(
+            [sys.executable, "-m", "explorer.devices"], stdout=subprocess.PIPE, text=True, check=True)
         return Hardware.from_dict(json.loads(answer.stdout.splitlines()[-1]))
     reader, writer = os.pipe()
     pid = os.fork()

@@ -24,7 +24,7 @@ def test_every_control_has_a_title_and_one_sentence_of_help(name):
     assert texts.HELP[name].endswith(".") and ". " not in texts.HELP[name]
 
 
-@pytest.mark.parametrize("name", set(CONTROLS) - {"device"})
+@pytest.mark.parametrize("name", sorted(set(CONTROLS) - {"device"}))
 def test_help_says_what_a_control_does_to_under_and_overfitting(name):
     assert re.search(r"fit|memoris|regulari|luck|learn", texts.HELP[name])
 

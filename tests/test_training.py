@@ -12,11 +12,11 @@ import keras
 import numpy as np
 import pytest
 
-from explorer import data
+from explorer import data, fast
 from explorer.batches import Batches, fit_order
 from explorer.config import Demand, RunConfig
 from explorer.data.rows import WordRows
-from explorer.model import build
+from explorer.model import network
 from explorer.settings import Settings
 from explorer.training import State, train
 
@@ -110,25 +110,34 @@ def test_ten_and_ten_epochs_are_twenty(home, changes):
     assert all(np.array_equal(a, b) for a, b in zip(end.state.arrays, again.state.arrays))
 
 
-def test_a_stop_acts_within_one_batch_and_keeps_whole_epochs_only(home):
+def test_a_stop_acts_within_one_batch_and_keeps_whole_epochs_only(home, monkeypatch):
+    # A network large enough that each batch is a call of its own; asked after each, and after each measuring.
+    monkeypatch.setattr(fast, "CALL_WORK", 1)
     settings = Settings(home=home)
+    an_epoch = 17 + 1 + 1  # 1,038 rows in batches of 64; training and validation data fit one large batch each
     asked = 0
-    steps = 17  # 1,038 rows in batches of 64
 
     def should_stop() -> bool:
-        # Asked after each training batch, and after each batch of two evaluations.
         nonlocal asked
         asked += 1
-        return asked > 3 * steps
+        return asked > 2 * an_epoch + 5
 
     rows, outcome, told = curve(DIGITS, settings, 50, should_stop=should_stop)
     assert outcome.reason == "stopped"
-    assert asked == 3 * steps + 1
-    assert outcome.state.epoch == len(rows) == 1
+    assert asked == 2 * an_epoch + 6
+    assert outcome.state.epoch == len(rows) == 2
     assert not [kind for kind, _ in told if kind == "score"]
-    whole, _, _ = curve(DIGITS, settings, 3)
-    rest, _, _ = curve(DIGITS, settings, 3, resume=outcome.state, known=[rows[0]["val_crossentropy"]])
+    whole, _, _ = curve(DIGITS, settings, 4)
+    known = [row["val_crossentropy"] for row in rows]
+    rest, _, _ = curve(DIGITS, settings, 4, resume=outcome.state, known=known)
     assert rows + rest == whole
+
+
+def test_one_call_into_the_graph_is_short_for_every_size_of_network():
+    for hidden, steps, calls in [((16, 16), 49, 1), ((512, 512), 49, 5), ((1024, 1024), 49, 10)]:
+        config = RunConfig(dataset="imdb", num_words=10_000, hidden=hidden)
+        taken = fast.steps_per_call(config, False, steps)
+        assert 1 <= taken <= steps and -(-steps // taken) >= calls
 
 
 def test_progress_inside_the_epoch_is_told_and_the_test_set_scored_once_at_the_end(home):
@@ -165,7 +174,7 @@ def test_the_penalty_is_in_val_loss_and_not_in_the_crossentropy(home):
 def test_training_metrics_are_measured_in_inference_mode(home):
     # With heavy dropout, Keras's running training loss lies far above the honest one.
     rows, _, _ = curve(RunConfig(dataset="digits", hidden=(64,), dropout=0.8, optimizer="adam", batch_size=64),
-                       Settings(home=home), 3)
+                       Settings(home=home), 15)
     assert rows[-1]["loss"] > rows[-1]["train_crossentropy"] + 0.3
 
 
@@ -177,16 +186,16 @@ def test_training_metrics_are_measured_in_inference_mode(home):
     RunConfig(dataset="digits", hidden=(100,) * 6, dropout=0.2, initializer="he_normal"),
 ], ids=lambda config: config.name)
 def test_the_parameters_shown_are_those_that_keras_counts(config):
-    model = build(config)
+    model = network(config)
     assert config.parameters == sum(int(np.prod(v.shape)) for v in model.trainable_variables)
 
 
 def test_layers_stand_in_the_order_dense_norm_activation_dropout():
-    model = build(DIGITS.with_(regularize_output=True))
+    model = network(DIGITS.with_(regularize_output=True))
     kinds = [type(layer).__name__ for layer in model.layers]
     assert kinds == ["Dense", "BatchNormalization", "Activation", "Dropout"] * 2 + ["Dense"]
     assert model.layers[-1].kernel_regularizer is not None
-    assert build(DIGITS).layers[-1].kernel_regularizer is None
+    assert network(DIGITS).layers[-1].kernel_regularizer is None
     assert model.layers[-1].activation is keras.activations.softmax
 
 
@@ -213,7 +222,7 @@ def test_fit_visits_the_rows_in_that_order_in_every_epoch():
 
         def train_step(self, batch):
             visited.extend(batch[0].numpy()[:, 0].astype(int).tolist())
-            return {}
+            return {"loss": keras.ops.zeros(())}
 
     model = Spy()
     model.compile(run_eagerly=True)

@@ -100,6 +100,9 @@ def _training(engine: Engine) -> None:
         devices.append(st.session_state["device"])
     label = engine.hardware.label if engine.hardware else str.upper
     _choice("device", tuple(devices), format_func=lambda name: "Automatic" if name == "auto" else label(name))
+    if engine.hardware:
+        st.caption(f"{engine.hardware.cpu}, {engine.hardware.memory_mb / 1024:.0f} GB of memory, "
+                   f"{len(engine.hardware.gpus) or 'no'} graphics card{'s' if len(engine.hardware.gpus) != 1 else ''}")
 
 
 # -- one widget each, with the title and the help of its field ------------------------------------------------
@@ -132,7 +135,8 @@ def _steps(name: str, options: list | tuple, label: str = "", **more) -> None:
         numbers = [o for o in options if o is not None]
         st.session_state[name] = min(numbers, key=lambda option: abs(option - st.session_state[name]))
     more.setdefault("format_func", plain)
-    st.select_slider(label or texts.TITLES[name], options, key=name, help=texts.HELP[name], persist_state="session", **more)
+    st.select_slider(label or texts.TITLES[name], options, key=name, help=texts.HELP[name],
+                     persist_state="session", **more)
 
 
 def _logarithmic(low: int, high: int) -> list[float]:

@@ -1,0 +1,149 @@
+"""What a visitor waits for, and what it costs: a real server, a real browser, medians of several rounds.
+
+Use: python -m tests.benchmarks.page [rounds]; set EXPLORER_DATA_DIR to the folder of imdb.npz.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from playwright.sync_api import Page, sync_playwright
+
+from explorer.settings import Settings
+from explorer.store import RunStore
+
+ROOT = Path(__file__).resolve().parents[2]
+FLAGS = ("--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
+         "--disable-component-update --disable-sync").split()
+# Validation points of the cross-entropy chart; one exists as soon as the first epoch is drawn.
+POINT = ".stVegaLiteChart .mark-symbol.role-mark path"
+DATASET = "imdb" if os.environ.get("EXPLORER_DATA_DIR") else "reviews"
+
+
+class Server:
+    """`streamlit run` on a home of its own."""
+
+    def __init__(self, home: Path):
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port = probe.getsockname()[1]
+        self.home, self.began = home, time.perf_counter()
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "streamlit", "run", "streamlit_app.py", "--server.port", str(self.port),
+             "--server.headless", "true"],
+            cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+            env={**os.environ, "EXPLORER_HOME": str(home)})
+        while True:
+            try:
+                socket.create_connection(("127.0.0.1", self.port), 0.2).close()
+                break
+            except OSError:
+                time.sleep(0.02)
+
+    def address(self, **settings: object) -> str:
+        query = "&".join(f"{name}={value}" for name, value in settings.items())
+        return f"http://127.0.0.1:{self.port}/?dataset={DATASET}&{query}"
+
+    def worker(self) -> int:
+        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
+        found = subprocess.run(["pgrep", "-P", str(self.process.pid), "-f", "explorer.worker"],
+                               capture_output=True, text=True).stdout.split()
+        return int(found[0]) if found else int(children.read_text().split()[0])
+
+    def close(self) -> None:
+        self.process.send_signal(signal.SIGTERM)
+        self.process.wait(30)
+
+
+def resident_mb(pid: int, peak: bool = True) -> float:
+    name = "VmHWM" if peak else "VmRSS"
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith(name):
+            return int(line.split()[1]) / 1024
+    return 0.0
+
+
+def waited(page: Page, selector: str, since: float) -> float:
+    page.wait_for_selector(selector, timeout=120_000, state="attached")
+    return time.perf_counter() - since
+
+
+def one_round(browser, figures: dict[str, list[float]], seed: int) -> None:
+    home = Path(tempfile.mkdtemp())
+    server = Server(home)
+    try:
+        def page_at(**settings: object) -> Page:
+            page = browser.new_context(viewport={"width": 1280, "height": 900}).new_page()
+            page.goto(server.address(**settings))
+            return page
+
+        def note(name: str, value: float) -> None:
+            figures.setdefault(name, []).append(value)
+
+        page = page_at(seed=seed)
+        note("from `streamlit run` to a page that can be used [s]", waited(page, "button:has-text('Train')", server.began))
+        began = time.perf_counter()
+        page.get_by_role("button", name="Train", exact=True).click()
+        note("Train to the first point, cold (worker just started, data never read) [s]", waited(page, POINT, began))
+        page.wait_for_selector("text=Test accuracy", timeout=300_000)
+        page.close()
+
+        began = time.perf_counter()
+        page = page_at(seed=seed + 1)
+        note("opening the page again, warm [s]", waited(page, "button:has-text('Train')", began))
+        began = time.perf_counter()
+        page.get_by_role("button", name="Train", exact=True).click()
+        note("Train to the first point, warm [s]", waited(page, POINT, began))
+        page.wait_for_selector("text=Test accuracy", timeout=300_000)
+        page.close()
+
+        began = time.perf_counter()
+        page = page_at(seed=seed)
+        note("a known run, from opening its address to its points [s]", waited(page, POINT, began))
+        # From one known run to another by a control: the seed is typed in.
+        page.get_by_text("More about training").click()
+        field = page.get_by_role("spinbutton", name="Seed")
+        field.wait_for()
+        before = page.locator(".stVegaLiteChart .mark-symbol.role-mark path").first.get_attribute("transform")
+        began = time.perf_counter()
+        field.fill(str(seed + 1))
+        field.press("Enter")
+        page.wait_for_function(
+            "before => { const p = document.querySelector('.stVegaLiteChart .mark-symbol.role-mark path');"
+            " return p && p.getAttribute('transform') !== before }", arg=before, timeout=60_000)
+        note("a known run, from the control to its points [s]", time.perf_counter() - began)
+        page.close()
+        note("peak memory of the page's process [MB]", resident_mb(server.process.pid))
+        note("peak memory of the idle worker [MB]", resident_mb(server.worker()))
+        store = RunStore(Settings(home=home).store_path)
+        note(f"peak memory of the training process, {DATASET} 10,000 words × 16-16 (shared with the worker: most) [MB]",
+             max(run.peak_mb for run in store.with_status("finished")))
+    finally:
+        server.close()
+        shutil.rmtree(home, ignore_errors=True)
+
+
+def main() -> None:
+    rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 3
+    figures: dict[str, list[float]] = {}
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=FLAGS)
+        for number in range(rounds):
+            one_round(browser, figures, seed=100 + 2 * number)
+        browser.close()
+    print(f"{rounds} rounds; median (least to most)")
+    for name, values in figures.items():
+        print(f"  {statistics.median(values):8.2f} ({min(values):.2f} to {max(values):.2f})  {name}")
+
+
+if __name__ == "__main__":
+    main()
