@@ -234,8 +234,8 @@ class FusedRMSprop(keras.optimizers.RMSprop):
         index = self._get_variable_index(variable)
         tf.raw_ops.ResourceApplyRMSProp(
             var=_handle(variable), ms=_handle(self._velocities[index]), mom=self._scrap[index].handle,
-            lr=tf.cast(learning_rate, variable.dtype), rho=tf.cast(self.rho, variable.dtype),
-            momentum=tf.zeros((), variable.dtype), epsilon=tf.cast(self.epsilon, variable.dtype), grad=gradient)
+            lr=tf.cast(learning_rate, variable.dtype), rho=tf.constant(self.rho, variable.dtype),
+            momentum=tf.zeros((), variable.dtype), epsilon=tf.constant(self.epsilon, variable.dtype), grad=gradient)
 
 
 class FusedAdam(keras.optimizers.Adam):
@@ -244,12 +244,13 @@ class FusedAdam(keras.optimizers.Adam):
     def update_step(self, gradient: tf.Tensor, variable, learning_rate: tf.Tensor) -> None:
         index = self._get_variable_index(variable)
         step = tf.cast(self.iterations + 1, variable.dtype)
-        beta_1, beta_2 = tf.cast(self.beta_1, variable.dtype), tf.cast(self.beta_2, variable.dtype)
+        # Keras rounds the decay rates to single precision for their powers, and only there.
+        powers = [tf.pow(tf.cast(beta, variable.dtype), step) for beta in (self.beta_1, self.beta_2)]
         tf.raw_ops.ResourceApplyAdam(
             var=_handle(variable), m=_handle(self._momentums[index]), v=_handle(self._velocities[index]),
-            beta1_power=tf.pow(beta_1, step), beta2_power=tf.pow(beta_2, step),
-            lr=tf.cast(learning_rate, variable.dtype), beta1=beta_1, beta2=beta_2,
-            epsilon=tf.cast(self.epsilon, variable.dtype), grad=gradient, use_nesterov=False)
+            beta1_power=powers[0], beta2_power=powers[1], lr=tf.cast(learning_rate, variable.dtype),
+            beta1=tf.constant(self.beta_1, variable.dtype), beta2=tf.constant(self.beta_2, variable.dtype),
+            epsilon=tf.constant(self.epsilon, variable.dtype), grad=gradient, use_nesterov=False)
 
 
 def _handle(variable) -> tf.Tensor:

@@ -22,8 +22,8 @@ from explorer.settings import Settings
 from explorer.store import RunStore
 
 ROOT = Path(__file__).resolve().parents[2]
-FLAGS = ("--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
-         "--disable-component-update --disable-sync").split()
+FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+         "--disable-component-update", "--disable-sync"]
 # Validation points of the cross-entropy chart; one exists as soon as the first epoch is drawn.
 POINT = ".stVegaLiteChart .mark-symbol.role-mark path"
 DATASET = "imdb" if os.environ.get("EXPLORER_DATA_DIR") else "reviews"
@@ -90,7 +90,8 @@ def one_round(browser, figures: dict[str, list[float]], seed: int) -> None:
             figures.setdefault(name, []).append(value)
 
         page = page_at(seed=seed)
-        note("from `streamlit run` to a page that can be used [s]", waited(page, "button:has-text('Train')", server.began))
+        ready = waited(page, "button:has-text('Train')", server.began)
+        note("from `streamlit run` to a page that can be used [s]", ready)
         began = time.perf_counter()
         page.get_by_role("button", name="Train", exact=True).click()
         note("Train to the first point, cold (worker just started, data never read) [s]", waited(page, POINT, began))

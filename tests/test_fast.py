@@ -1,0 +1,119 @@
+"""The fast path against the plain one: the same gradients, the same curves, an ordinary Keras model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from explorer import data, fast, plain
+from explorer.config import Demand, RunConfig
+from explorer.settings import Settings
+from explorer.training import train
+
+# Every kind of layer and penalty, on words (both products), on few words (dense inside the graph) and on pixels.
+KINDS = {
+    "16-16 rmsprop": RunConfig(num_words=2_000, train_samples=3_000, hidden=(16, 16)),
+    "16-16 adam": RunConfig(num_words=1_000, train_samples=3_000, hidden=(16, 16), optimizer="adam"),
+    "64-64 adam": RunConfig(num_words=1_000, train_samples=3_000, hidden=(64, 64), optimizer="adam"),
+    "l1 and l2": RunConfig(num_words=1_000, train_samples=3_000, l1=1e-4, l2=1e-3, regularize_output=True),
+    "dropout": RunConfig(num_words=1_000, train_samples=3_000, dropout=0.5),
+    "batch norm": RunConfig(num_words=1_000, train_samples=3_000, hidden=(32,), batch_norm=True, optimizer="adam"),
+    "100 words": RunConfig(num_words=100, train_samples=3_000, hidden=(64, 32), optimizer="adam", batch_size=500),
+    "digits": RunConfig(dataset="digits", hidden=(32, 32), batch_norm=True, dropout=0.2, optimizer="adam",
+                        batch_size=100),
+    "adamw": RunConfig(num_words=500, train_samples=2_000, optimizer="adamw", activation="gelu"),
+    "momentum": RunConfig(num_words=500, train_samples=2_000, optimizer="momentum", hidden=(40,)),
+}
+
+
+@pytest.fixture(scope="module")
+def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    return Settings(home=tmp_path_factory.mktemp("home"))
+
+
+@pytest.fixture
+def doubles():
+    keras.config.set_floatx("float64")
+    keras.config.set_dtype_policy("float64")
+    yield
+    keras.config.set_floatx("float32")
+    keras.config.set_dtype_policy("float32")
+
+
+def curve(config: RunConfig, settings: Settings, way, epochs: int) -> np.ndarray:
+    """One row an epoch: loss, both cross-entropies, the penalty."""
+    rows: list[dict] = []
+    train(config, data.load(config, settings), lambda: [Demand(epochs)],
+          lambda kind, values: rows.append(values) if kind == "epoch" else None, lambda: False, way=way)
+    return np.array([[row[name] for name in ("loss", "train_crossentropy", "val_crossentropy", "penalty")]
+                     for row in rows])
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_gradients_of_one_step_are_those_of_dense(name, settings):
+    config = KINDS[name]
+    course = fast.Course(config, data.load(config, settings))
+    x, y = course.model.fitted.batch(tf.constant(0))
+    dense = tf.sparse.to_dense(x, validate_indices=False) if isinstance(x, tf.SparseTensor) else x
+    found = []
+    for model, inputs in ((course.model, x), (course.network, dense)):
+        # Dropout draws from its seed: both see the same masks.
+        keras.utils.set_random_seed(1)
+        for layer in course.network.layers:
+            if isinstance(layer, keras.layers.Dropout):
+                layer.seed_generator.state.assign(np.array([1, 2], np.uint32))
+        with tf.GradientTape() as tape:
+            loss = course.model.compute_loss(x=None, y=y, y_pred=model(inputs, training=True))
+        found.append(tape.gradient(loss, course.network.trainable_variables))
+    # As one vector: a bias before batch normalisation has no gradient but rounding.
+    ours, reference = (np.concatenate([np.ravel(gradient) for gradient in gradients]) for gradients in found)
+    assert np.linalg.norm(ours - reference) <= 1e-6 * np.linalg.norm(reference)
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_whole_curves_agree_in_double_precision(name, settings, doubles):
+    config = KINDS[name]
+    ours, reference = (curve(config, settings, way, 4) for way in (fast.Course, plain.Course))
+    assert np.abs(ours - reference).max() < 1e-9
+
+
+@pytest.mark.parametrize("name", ["16-16 rmsprop", "16-16 adam", "l1 and l2", "dropout"])
+def test_small_networks_agree_in_single_precision_over_five_epochs(name, settings):
+    config = KINDS[name]
+    ours, reference = (curve(config, settings, way, 5) for way in (fast.Course, plain.Course))
+    assert np.abs(ours - reference).max() < 1e-5
+
+
+def test_the_trained_network_is_saved_and_opened_by_plain_keras(settings, tmp_path: Path):
+    config = KINDS["16-16 adam"]
+    prepared = data.load(config, settings)
+    course = fast.Course(config, prepared)
+    course.model.fit(course.dataset(), epochs=2, verbose=0, shuffle=False)
+    assert type(course.network) is keras.Sequential
+    course.network.save(tmp_path / "model.keras")
+    opened = keras.models.load_model(tmp_path / "model.keras", safe_mode=True)
+    predicted = opened.predict(prepared.validation.x.dense(), verbose=0)[:, 0]
+    accuracy = ((predicted > 0.5) == prepared.validation.y).mean()
+    assert accuracy == pytest.approx(course.measure("validation")[1], abs=1e-6)
+
+
+@pytest.mark.parametrize(("inputs", "device", "dense"), [
+    (10_000, "cpu", False), (1_000, "cpu", False), (100, "cpu", True), (10_000, "gpu:0", True), (100, "gpu:1", True)])
+def test_the_product_is_chosen_by_size_and_device(inputs, device, dense):
+    assert fast.dense_is_faster(inputs, device) is dense
+
+
+def test_on_a_graphics_card_reviews_are_multiplied_as_dense_rows_with_the_same_result(settings):
+    config = KINDS["16-16 adam"]
+    prepared = data.load(config, settings)
+    courses = [fast.Course(config, prepared, device) for device in ("cpu", "gpu:0")]
+    batches = [course.model.fitted.batch(tf.constant(3))[0] for course in courses]
+    assert isinstance(batches[0], tf.SparseTensor) and not isinstance(batches[1], tf.SparseTensor)
+    assert np.array_equal(tf.sparse.to_dense(batches[0], validate_indices=False), batches[1])
+    for course in courses:
+        course.model.fit(course.dataset(), epochs=1, verbose=0, shuffle=False)
+    assert courses[0].measure("validation") == pytest.approx(courses[1].measure("validation"), abs=1e-6)
