@@ -176,8 +176,9 @@ class Course:
         self.steps = fitted.steps
         calls = steps_per_call(config, self._dense, self.steps)
         self.model = compiled(Stepped(self.network, fitted), config, fused(make_optimizer(config)), calls)
-        self._measured_calls = max(1, calls * config.batch_size // MEASURED_ROWS)
-        self._parts: dict[str, tuple[Part, Callable]] = {}
+        self._rows_a_call = calls * config.batch_size
+        # The training data are laid out already; measuring them in that order gives the same sums.
+        self._parts: dict[str, tuple[Part, Callable]] = {"train": self._measured(fitted)}
         # Loss and metrics make their variables now: a step that makes variables would be traced twice.
         y, predicted = tf.zeros((1, 1)), tf.fill((1, config.outputs), 0.5)
         self.model.compute_loss(x=None, y=y, y_pred=predicted)
@@ -196,16 +197,19 @@ class Course:
             between: is called now and then; may raise to leave.
         """
         if name not in self._parts:
-            part = Part(getattr(self._data, name), MEASURED_ROWS, binary=self._config.outputs == 1,
-                        dense=self._dense, dtype=self.network.compute_dtype)
-            self._parts[name] = part, tf.function(lambda first, last: _sums(self.model, part, first, last))
+            self._parts[name] = self._measured(Part(
+                getattr(self._data, name), MEASURED_ROWS, binary=self._config.outputs == 1, dense=self._dense,
+                dtype=self.network.compute_dtype))
         part, sums = self._parts[name]
-        totals = np.zeros(2)
-        for first in range(0, part.steps, self._measured_calls):
-            last = min(first + self._measured_calls, part.steps)
+        totals, steps_a_call = np.zeros(2), max(1, self._rows_a_call // part.batch_size)
+        for first in range(0, part.steps, steps_a_call):
+            last = min(first + steps_a_call, part.steps)
             totals += [float(total) for total in sums(tf.constant(first), tf.constant(last))]
             between()
         return float(totals[0]) / part.rows, float(totals[1]) / part.rows
+
+    def _measured(self, part: Part) -> tuple[Part, Callable]:
+        return part, tf.function(lambda first, last: _sums(self.model, part, first, last))
 
 
 def _sums(model: Stepped, part: Part, first: tf.Tensor, last: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:

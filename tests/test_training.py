@@ -114,7 +114,7 @@ def test_a_stop_acts_within_one_batch_and_keeps_whole_epochs_only(home, monkeypa
     # A network large enough that each batch is a call of its own; asked after each, and after each measuring.
     monkeypatch.setattr(fast, "CALL_WORK", 1)
     settings = Settings(home=home)
-    an_epoch = 17 + 1 + 1  # 1,038 rows in batches of 64; training and validation data fit one large batch each
+    an_epoch = 17 + 17 + 1  # 1,038 rows in batches of 64, fitted and measured; validation in one large batch
     asked = 0
 
     def should_stop() -> bool:
