@@ -33,9 +33,9 @@ def parse(params: Mapping[str, Any], default: RunConfig | None = None) -> Parsed
         `Parsed`: never raises, the nearest sound value stands for each that is not sound.
     """
     default = default or RunConfig()
-    messages: list[str] = []
-    values = {name: _sound(name, kind, params[name], messages) for name, kind in KINDS.items() if name in params}
-    wanted = {name: _sound(name, kind, params[name], messages) for name, kind in DEMAND_KINDS.items() if name in params}
+    errors: dict[str, FieldError] = {}
+    values = {name: _sound(name, kind, params[name], errors) for name, kind in KINDS.items() if name in params}
+    wanted = {name: _sound(name, kind, params[name], errors) for name, kind in DEMAND_KINDS.items() if name in params}
     values = {name: value for name, value in values.items() if value is not _UNSOUND}
     wanted = {name: value for name, value in wanted.items() if value is not _UNSOUND}
     while True:
@@ -43,9 +43,10 @@ def parse(params: Mapping[str, Any], default: RunConfig | None = None) -> Parsed
             config = default.with_(**values)
             break
         except FieldError as error:  # limits that hang on another field, such as the rows of a data set
-            messages.append(explain(error))
+            came = errors[error.field].received if error.field in errors else error.received
+            errors[error.field] = FieldError(error.field, error.allowed, came, error.nearest)
             values[error.field] = error.nearest
-    return Parsed(config, Demand(**wanted), messages)
+    return Parsed(config, Demand(**wanted), [explain(error) for error in errors.values()])
 
 
 def query(config: RunConfig, demand: Demand) -> dict[str, str]:
@@ -69,14 +70,14 @@ def query(config: RunConfig, demand: Demand) -> dict[str, str]:
 _UNSOUND = object()
 
 
-def _sound(name: str, kind: Any, value: Any, messages: list[str]) -> Any:
+def _sound(name: str, kind: Any, value: Any, errors: dict[str, FieldError]) -> Any:
     if isinstance(value, (list, tuple)):
         value = value[-1] if value else ""
     value = str(value)[:LONGEST_VALUE]
     try:
         return kind.check(name, value)
     except FieldError as error:
-        messages.append(explain(error))
+        errors[name] = error
         return _UNSOUND if error.nearest is None else error.nearest
 
 

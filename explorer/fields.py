@@ -20,9 +20,15 @@ class FieldError(ValueError):
 
     def __init__(self, field: str, allowed: str, received: Any, nearest: Any = None):
         self.field, self.allowed, self.received, self.nearest = field, allowed, received, nearest
-        shown = str(received)
-        shown = repr(shown if len(shown) <= 60 else shown[:57] + "…")
-        super().__init__(f"{field}: expected {allowed}, received {shown}.")
+        super().__init__(f"{field}: expected {allowed}, received {_shown(received)}.")
+
+
+def _shown(received: Any) -> str:
+    try:
+        text = str(received)
+    except ValueError:  # Python refuses to write out a whole number of more than 4,300 digits
+        return "a number of thousands of digits"
+    return repr(text if len(text) <= 60 else text[:57] + "…")
 
 
 def plain(number: float | int) -> str:
@@ -30,6 +36,11 @@ def plain(number: float | int) -> str:
     if isinstance(number, int) or float(number).is_integer():
         return f"{int(number):,}"
     return f"{number:g}"
+
+
+def _exact(number: float | int) -> str:
+    # Python's shortest text that gives the very same number back, without the `.0` of a whole one.
+    return repr(number).removesuffix(".0")
 
 
 @dataclass(frozen=True)
@@ -69,8 +80,11 @@ class Number:
         try:
             if isinstance(value, (bool, bytes)) or value is None:
                 raise TypeError
-            number = float(value)
-        except (TypeError, ValueError, OverflowError):
+            # Adding 0 makes one zero of two: -0.0 is 0.0.
+            number = float(value) + 0.0
+        except OverflowError:  # a whole number beyond every float
+            number = math.inf if value > 0 else -math.inf
+        except (TypeError, ValueError):
             raise FieldError(name, self.allowed, value) from None
         if math.isnan(number):
             raise FieldError(name, self.allowed, value)
@@ -87,7 +101,7 @@ class Number:
         return int(inside) if self.whole else float(inside)
 
     def text(self, value: float | int | None) -> str:
-        return self.empty if value is None else f"{value:.12g}"
+        return self.empty if value is None else _exact(value)
 
 
 @dataclass(frozen=True)
@@ -187,4 +201,4 @@ class Share:
             raise FieldError(name, self.allowed, value, error.nearest) from None
 
     def text(self, value: float | str) -> str:
-        return value if isinstance(value, str) else f"{value:.12g}"
+        return value if isinstance(value, str) else _exact(value)

@@ -5,11 +5,7 @@ from __future__ import annotations
 import uuid
 from pathlib import Path
 
-try:
-    import fcntl
-except ImportError:  # Windows
-    fcntl = None  # type: ignore[assignment]
-    import msvcrt
+from explorer.locks import take
 
 
 class Owner:
@@ -23,7 +19,7 @@ class Owner:
         self.name = uuid.uuid4().hex
         self._path = folder / self.name
         self._file = open(self._path, "w")  # noqa: SIM115  held as long as the engine lives
-        _lock(self._file)
+        take(self._file)
 
     def release(self) -> None:
         self._file.close()
@@ -35,7 +31,7 @@ def is_alive(folder: Path, name: str) -> bool:
     path = folder / name
     try:
         with open(path, "r+") as file:
-            _lock(file)
+            take(file)
     except FileNotFoundError:
         return False
     except OSError:
@@ -43,9 +39,3 @@ def is_alive(folder: Path, name: str) -> bool:
     path.unlink(missing_ok=True)
     return False
 
-
-def _lock(file) -> None:
-    if fcntl:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    else:
-        msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)

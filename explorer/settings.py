@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 
+# A limit below the smallest run would allow none.
+SMALLEST = {"max_samples": 50, "max_words": 10}
 APP_FOLDER = "overfitting-explorer"
 
 
@@ -80,7 +82,7 @@ class Settings:
         """Read the settings.
 
         Raises:
-            SettingError: a variable holds something else than a whole number of 1 or more
+            SettingError: a variable holds something else than a whole number that is large enough
                 (or `any` or `cpu` for EXPLORER_DEVICE).
         """
         environ = os.environ if environ is None else environ
@@ -97,8 +99,9 @@ class Settings:
                     raise SettingError(f"{name}: expected any or cpu, received {text!r}.")
                 values[field.name] = text
             else:
-                if not text.isascii() or not text.isdigit() or int(text) < 1:
-                    raise SettingError(f"{name}: expected a whole number of 1 or more, received {text!r}.")
+                least = SMALLEST.get(field.name, 1)
+                if not text.isascii() or not text.isdigit() or len(text) > 15 or int(text) < least:
+                    raise SettingError(f"{name}: expected a whole number of {least} or more, received {text!r}.")
                 values[field.name] = int(text)
         values.setdefault("home", default_home(environ))
         return cls(**values)

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from explorer.config import Demand, RunConfig
+from explorer.locks import held
 from explorer.stopping import satisfied
 
 # States of a run. `queued` and `running` change by themselves; the others are final until a new request.
@@ -106,11 +107,18 @@ class RunStore:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         try:
             self._open()
-        except sqlite3.DatabaseError as error:
-            if isinstance(error, sqlite3.OperationalError) and "malformed" not in str(error):
-                raise  # locked, read-only or out of space: nothing is wrong with the content
-            self._put_aside()
-            self._open()
+        except sqlite3.OperationalError:
+            raise  # locked, read-only, out of space or too new: nothing is wrong with the content
+        except sqlite3.DatabaseError:
+            # Of several that find it damaged, one sets it aside.
+            with held(self.path.with_suffix(".lock")):
+                try:
+                    self._open()
+                except sqlite3.OperationalError:
+                    raise
+                except sqlite3.DatabaseError:
+                    self._put_aside()
+                    self._open()
 
     # -- requests -------------------------------------------------------------------------------------
 

@@ -23,7 +23,7 @@ from numpy.lib import format as npy
 from explorer import data
 from explorer.catalogue import DATASETS
 from explorer.config import RunConfig
-from explorer.data import DataError, WordRows, cache, digits, files, imdb, mnist
+from explorer.data import DataError, WordRows, cache, digits, imdb, mnist
 from explorer.data.prepare import flip
 from explorer.data.safe import UnsafeFile, read_npz
 from explorer.settings import Settings
@@ -198,8 +198,9 @@ def test_a_file_that_would_run_something_is_refused_and_runs_nothing(attack, pro
 
 
 @pytest.mark.parametrize("name", [
-    "numpy\nload", "numpy\nfromfile", "numpy\nndarray.tofile", "numpy\ndtype.__class__", "numpy._core.multiarray\nfromfile",
-    "numpy.core.multiarray\narray", "builtins\nprint", "__builtin__\neval", "posix\nsystem", "nt\nsystem", "copyreg\n_reconstructor",
+    "numpy\nload", "numpy\nfromfile", "numpy\nndarray.tofile", "numpy\ndtype.__class__",
+    "numpy._core.multiarray\nfromfile", "numpy.core.multiarray\narray", "builtins\nprint", "__builtin__\neval",
+    "posix\nsystem", "nt\nsystem", "copyreg\n_reconstructor",
 ])
 def test_any_other_name_is_refused_even_one_of_numpy(name, tmp_path):
     for stream in (b"c" + name.encode() + b"\n.", pickle.PROTO + b"\x04" + b"".join(
@@ -324,7 +325,7 @@ def test_no_flipped_byte_goes_unnoticed_or_breaks_anything(tmp_path):
             path.write_bytes(sound[:position] + bytes([sound[position] ^ mask]) + sound[position + 1:])
             try:
                 found = imdb.read(path)
-            except ValueError:  # the one error that `data.load` turns into a message
+            except (ValueError, OSError):  # what `data.load` turns into a message
                 continue
             for name, array in expected.items():  # only what is no content, such as a date, may pass
                 np.testing.assert_array_equal(found[name], array)
@@ -364,10 +365,17 @@ def test_the_cache_holds_no_pickles(small):
         assert not any(archive[name].dtype.hasobject for name in archive.files)
 
 
+def _npz(**arrays: np.ndarray) -> bytes:
+    stream = io.BytesIO()
+    np.savez(stream, **arrays)
+    return stream.getvalue()
+
+
 @pytest.mark.parametrize("damage", [
     lambda sound: sound[: len(sound) // 2], lambda sound: b"", lambda sound: b"nonsense" * 100,
     lambda sound: sound[:300] + bytes(200) + sound[500:], lambda sound: pickle.dumps([1]),
-], ids=["truncated", "empty", "nonsense", "a hole", "a pickle"])
+    lambda sound: _npz(train_y=np.arange(3)),
+], ids=["truncated", "empty", "nonsense", "a hole", "a pickle", "arrays missing"])
 def test_a_damaged_cache_is_made_again(damage, small):
     first = data.load(RunConfig(**IMDB), small)
     path = _cached(small)
@@ -381,12 +389,13 @@ def test_a_damaged_cache_is_made_again(damage, small):
 def test_no_flipped_byte_in_a_cache_stops_a_run(tmp_path):
     path = tmp_path / "imdb-1-1.npz"
     cache.save(path, {"train_y": np.arange(50, dtype=np.uint8), "test_y": np.arange(9)})
-    sound, expected = path.read_bytes(), cache.load(path)
+    names = ("train_y", "test_y")
+    sound, expected = path.read_bytes(), cache.load(path, names)
     for position in range(len(sound)):
         for mask in (0x01, 0x08, 0xFF):
             path.write_bytes(sound[:position] + bytes([sound[position] ^ mask]) + sound[position + 1:])
-            found = cache.load(path)
-            if found is not None and found.keys() == expected.keys():
+            found = cache.load(path, names)
+            if found is not None:
                 assert all(np.array_equal(found[name], expected[name]) for name in expected)
 
 

@@ -73,7 +73,8 @@ def _arrays(info: DatasetInfo, settings: Settings, report: Report) -> dict[str, 
     if info.file:
         source = files.find(info, settings) or files.fetch(info, report)
     cached = cache.path_of(settings.cache, info.name, version(info.name, settings))
-    arrays = cache.load(cached)
+    kinds = ("indptr", "indices", "y") if info.is_words else ("pixels", "y")
+    arrays = cache.load(cached, tuple(f"{split}_{kind}" for split in ("train", "test") for kind in kinds))
     if arrays is None:
         report("preparing", 0, 0)
         arrays = _read(info, source)

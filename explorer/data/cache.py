@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -16,12 +15,12 @@ def path_of(folder: Path, dataset: str, version: str) -> Path:
     return folder / f"{dataset}-{version[:16]}-{LAYOUT}.npz"
 
 
-def load(path: Path) -> dict[str, np.ndarray] | None:
-    """The arrays, or `None` where there are none or they are damaged (they are then made again)."""
+def load(path: Path, names: tuple[str, ...]) -> dict[str, np.ndarray] | None:
+    """The arrays, or `None` where they are not there, not all there or damaged (they are then made again)."""
     try:
         with np.load(path, allow_pickle=False) as archive:
-            return {name: archive[name] for name in archive.files}
-    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile):
+            return {name: archive[name] for name in names}
+    except Exception:  # a damaged file can fail anywhere inside the decoders
         return None
 
 
@@ -34,7 +33,10 @@ def save(path: Path, arrays: dict[str, np.ndarray]) -> None:
             np.savez(stream, **arrays)
         partial.replace(path)
     except OSError:
-        partial.unlink(missing_ok=True)
+        try:
+            partial.unlink(missing_ok=True)
+        except OSError:
+            pass  # there is not even a folder
         return
     # Other versions of the same data set are of no more use.
     for other in path.parent.glob(f"{path.name.split('-')[0]}-*.npz"):

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import socket
+import tempfile
 import threading
 from collections.abc import Callable
 from functools import lru_cache
@@ -66,7 +68,10 @@ def fetch(info: DatasetInfo, report: Report) -> Path:
     """
     import keras
 
-    target = keras_folder() / info.file
+    keras_folder().mkdir(parents=True, exist_ok=True)
+    # In a folder of its own until it is whole and checked: half a file is never taken for the file.
+    private = Path(tempfile.mkdtemp(prefix=".fetching-", dir=keras_folder()))
+    target = private / info.file
     done = threading.Event()
 
     def watch() -> None:
@@ -79,10 +84,9 @@ def fetch(info: DatasetInfo, report: Report) -> Path:
     before = socket.getdefaulttimeout()
     socket.setdefaulttimeout(SILENCE_SECONDS)
     try:
-        return Path(keras.utils.get_file(
-            info.file, origin=info.url, file_hash=info.sha256, cache_dir=str(keras_folder().parent),
-            cache_subdir="datasets",
-        ))
+        fetched = keras.utils.get_file(
+            info.file, origin=info.url, file_hash=info.sha256, cache_dir=str(keras_folder()), cache_subdir=private.name)
+        return Path(fetched).replace(keras_folder() / info.file)
     except Exception as error:  # get_file wraps every failure in a bare Exception
         reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
         raise DataError(
@@ -93,6 +97,7 @@ def fetch(info: DatasetInfo, report: Report) -> Path:
         socket.setdefaulttimeout(before)
         done.set()
         watcher.join()
+        shutil.rmtree(private, ignore_errors=True)
 
 
 def unreadable(info: DatasetInfo, path: Path, reason: object) -> DataError:

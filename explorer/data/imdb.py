@@ -12,6 +12,8 @@ from explorer.data.safe import read_npz
 # load_data's own defaults: words are shifted by three, and each split is shuffled by one generator.
 INDEX_FROM = 3
 SHUFFLE_SEED = 113
+# No language has more words.
+MOST_RANK = 10_000_000
 
 
 def read(path: Path) -> dict[str, np.ndarray]:
@@ -43,9 +45,9 @@ def _distinct(sequences: np.ndarray, split: str) -> tuple[np.ndarray, np.ndarray
         words = np.asarray(sequence)
         if words.ndim != 1 or (words.size and (words.dtype.kind not in "iu" or words.min() < 0)):
             raise ValueError(f"review {number} of x_{split} is not a list of word ranks")
-        row = np.unique(np.append(words.astype(np.int64) + INDEX_FROM, START))
-        if row[-1] > np.iinfo(np.int32).max:
+        if words.size and words.max() > MOST_RANK:
             raise ValueError(f"review {number} of x_{split} holds an impossible word rank")
+        row = np.unique(np.append(words.astype(np.int64) + INDEX_FROM, START))
         rows.append(row.astype(np.int32))
         lengths[number] = len(row)
     return np.concatenate([[0], np.cumsum(lengths)]), np.concatenate(rows)

@@ -1,0 +1,206 @@
+"""History, diagnosis and charts: the numbers shown are those of the run, whatever the run was like."""
+
+import json
+import math
+
+import altair as alt
+import numpy as np
+import pandas as pd
+import pytest
+
+from explorer import charts
+from explorer.diagnosis import DIVERGED, LEARNING, LEVEL, OVERFITTING, TOO_SHORT, diagnose, sentence
+from explorer.history import COLUMNS, table
+from explorer.stopping import stopping_epoch
+
+NAN = math.nan
+
+
+def _history(train, val) -> pd.DataFrame:
+    return table({"epoch": number, "train_crossentropy": one, "val_crossentropy": other, "train_accuracy": 0.9,
+                  "val_accuracy": 0.5 + number / 100, "loss": one, "seconds": 1.0}
+                 for number, (one, other) in enumerate(zip(train, val, strict=True), start=1))
+
+
+_many = np.arange(1, 1_001)
+HISTORIES = {
+    "empty": _history([], []),
+    "one epoch": _history([0.6], [0.65]),
+    "a gap": _history([0.6, NAN, 0.4], [0.65, NAN, 0.6]),
+    "never a number": _history([NAN] * 3, [NAN] * 3),
+    "1,000 epochs": _history(1 / _many, 0.3 + abs(_many - 400) / 1_000),
+}
+OVERFITTED = _history([0.6, 0.4, 0.3, 0.2, 0.1], [0.62, 0.5, 0.55, 0.6, 0.7])
+
+
+# -- the table --------------------------------------------------------------------------------------------
+
+
+def test_the_table_is_in_order_with_every_column_and_nan_for_what_is_missing():
+    frame = table([{"epoch": 2, "loss": None}, {"epoch": 1, "loss": 0.5, "seconds": math.inf, "extra": 3}])
+    assert tuple(frame.columns) == COLUMNS and frame["epoch"].tolist() == [1, 2]
+    assert frame["loss"].isna().tolist() == [False, True] and frame["seconds"].isna().all()
+    assert {str(kind) for kind in frame.dtypes} == {"int64", "float64"}
+
+
+def test_the_table_of_nothing_has_its_columns_too():
+    frame = table([])
+    assert tuple(frame.columns) == COLUMNS and frame.empty and str(frame["epoch"].dtype) == "int64"
+
+
+def test_the_table_shows_no_more_epochs_than_are_wanted():
+    assert table(({"epoch": number} for number in range(1, 11)), epochs=4)["epoch"].tolist() == [1, 2, 3, 4]
+
+
+# -- charts -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("metric", ["crossentropy", "accuracy"])
+@pytest.mark.parametrize("name", HISTORIES)
+def test_every_history_can_be_drawn(name, metric):
+    history = HISTORIES[name]
+    rows = charts.frame(history, patience=2)
+    chart = charts.curves(metric, max(1, len(history)))
+    chart.data = rows
+    drawn = chart.to_dict()  # altair holds it against the schema of Vega-Lite
+    (values,) = drawn["datasets"].values()
+    assert len(values) == len(history) and "NaN" not in json.dumps(drawn)
+    used = {"epoch", "train_crossentropy", "val_crossentropy", "train_accuracy", "val_accuracy", "best", "stop"}
+    assert set(rows.columns) == used
+
+
+@pytest.mark.parametrize("metric", ["crossentropy", "accuracy"])
+@pytest.mark.parametrize("epochs, classes", [(1, 2), (20, 2), (20, 10), (100_000, 10)])
+def test_a_specification_is_sound_without_data_and_the_same_each_time(metric, epochs, classes):
+    made = charts.spec(charts.curves(metric, epochs, classes))
+    again = charts.spec(charts.curves(metric, epochs, classes))
+    assert json.dumps(made) == json.dumps(again)  # so that a page gives it new rows and does not build it anew
+    assert not {"data", "datasets", "description"} & set(made)
+    assert '"values"' not in json.dumps(made)
+    alt.LayerChart.from_dict(made | {"data": {"name": "history"}})
+
+
+def _fields(part) -> set[str]:
+    if isinstance(part, dict):
+        found = {part["field"]} if isinstance(part.get("field"), str) else set()
+        return found.union(*(_fields(value) for value in part.values()))
+    return set().union(*map(_fields, part)) if isinstance(part, list) else set()
+
+
+@pytest.mark.parametrize("metric", ["crossentropy", "accuracy"])
+def test_a_chart_asks_for_nothing_that_its_rows_have_not(metric):
+    made = charts.spec(charts.curves(metric, 20))
+    assert f"val_{metric}" in _fields(made)
+    assert _fields(made) <= set(charts.frame(OVERFITTED).columns) | {"value", "part"}  # the last two are folded
+
+
+def test_the_axis_goes_as_far_as_is_wanted_and_guessing_depends_on_the_classes():
+    text = json.dumps(charts.spec(charts.curves("crossentropy", 33)))
+    assert '"domain": [1, 33]' in text and '"unionWith": [0.0, 0.7]' in text
+    assert '"unionWith": [0.5, 1.0]' in json.dumps(charts.spec(charts.curves("accuracy", 33)))
+    assert '"unionWith": [0.0, 1.0]' in json.dumps(charts.spec(charts.curves("accuracy", 33, classes=10)))
+
+
+def test_the_best_epoch_and_the_early_stop_are_marked_once_and_rightly():
+    rows = charts.frame(OVERFITTED, patience=2)
+    assert rows.loc[rows["best"], "epoch"].tolist() == [2]
+    assert rows.loc[rows["stop"], "epoch"].tolist() == [4]
+    long = charts.frame(HISTORIES["1,000 epochs"], patience=7)
+    assert long.loc[long["best"], "epoch"].tolist() == [400] and long.loc[long["stop"], "epoch"].tolist() == [407]
+
+
+@pytest.mark.parametrize("patience", [None, 5])
+def test_no_stop_is_marked_where_none_would_have_been(patience):
+    assert not charts.frame(OVERFITTED, patience)["stop"].any()
+
+
+def test_marks_survive_epochs_without_a_number():
+    history = HISTORIES["a gap"]
+    rows = charts.frame(history, patience=1)
+    assert rows.loc[rows["best"], "epoch"].tolist() == [3]
+    assert rows.loc[rows["stop"], "epoch"].tolist() == [2] == [stopping_epoch(history["val_crossentropy"].tolist(), 1)]
+    assert not charts.frame(HISTORIES["never a number"])["best"].any()
+
+
+def test_marking_leaves_the_history_as_it_is():
+    before = OVERFITTED.copy()
+    charts.frame(OVERFITTED, 2)
+    pd.testing.assert_frame_equal(OVERFITTED, before)
+
+
+def test_the_text_alternative_has_the_numbers_of_the_history():
+    assert charts.describe("crossentropy", OVERFITTED) == (
+        "Cross-entropy by epoch, epochs 1 to 5. Training ends at 0.100, validation at 0.700.")
+    assert "Training ends at 0.900, validation at 0.550." in charts.describe("accuracy", OVERFITTED)
+
+
+@pytest.mark.parametrize("history", [None, HISTORIES["empty"]])
+def test_the_text_alternative_without_numbers_tells_how_to_read_the_lines(history):
+    assert charts.describe("accuracy", history) == (
+        "Accuracy by epoch: a solid line for training, a dashed one for validation.")
+
+
+# -- diagnosis --------------------------------------------------------------------------------------------
+
+CURVES = {
+    "still learning": (_history([0.6, 0.5, 0.4, 0.3], [0.62, 0.55, 0.5, 0.45]), LEARNING, 4),
+    "overfitting": (OVERFITTED, OVERFITTING, 2),
+    "one bad epoch at the end": (_history([0.6, 0.4, 0.3, 0.25], [0.62, 0.5, 0.45, 0.6]), LEVEL, 3),
+    "one bad epoch on the way": (_history([0.6, 0.4, 0.3, 0.25], [0.62, 0.9, 0.45, 0.44]), LEARNING, 4),
+    "back from a rise": (_history([0.6, 0.4, 0.3, 0.2, 0.1], [0.62, 0.5, 0.6, 0.6, 0.505]), LEVEL, 2),
+    "level": (_history([0.6, 0.5, 0.5, 0.5, 0.5], [0.62, 0.5, 0.501, 0.502, 0.501]), LEVEL, 2),
+    "a rise that training shares": (_history([0.3, 0.2, 0.5, 0.6], [0.5, 0.4, 0.55, 0.65]), LEVEL, 2),
+    "validation below training": (_history([0.7, 0.6, 0.5], [0.6, 0.5, 0.4]), LEARNING, 3),
+    "diverged": (_history([0.6, 0.5, NAN], [0.6, 0.55, NAN]), DIVERGED, 2),
+    "training diverged": (_history([0.6, 0.5, NAN], [0.6, 0.55, 0.5]), DIVERGED, 2),
+    "one epoch": (_history([0.6], [0.65]), TOO_SHORT, 1),
+    "two epochs": (_history([0.6, 0.1], [0.65, 2.0]), TOO_SHORT, 1),
+    "many epochs": (HISTORIES["1,000 epochs"], OVERFITTING, 400),
+}
+
+
+@pytest.mark.parametrize("name", CURVES)
+def test_the_phase_and_the_best_epoch_are_seen(name):
+    history, phase, best = CURVES[name]
+    found = diagnose(history)
+    assert (found.phase, found.best_epoch, found.epochs) == (phase, best, len(history))
+    row = history[history["epoch"] == best].iloc[0]
+    assert (found.best_crossentropy, found.best_accuracy) == (row["val_crossentropy"], row["val_accuracy"])
+    assert found.gap_at_best == pytest.approx(row["val_crossentropy"] - row["train_crossentropy"])
+
+
+def test_dropout_may_put_validation_below_training_and_the_gap_is_told_as_it_is():
+    found = diagnose(CURVES["validation below training"][0])
+    assert found.gap == pytest.approx(-0.1) and "the gap to training is -0.100" in sentence(found)
+
+
+@pytest.mark.parametrize("name, text", [
+    ("still learning", "Best at epoch 4, validation cross-entropy 0.450; still improving, "
+                       "the gap to training is 0.150."),
+    ("overfitting", "Best at epoch 2, validation cross-entropy 0.500; overfitting since: the gap has grown to 0.600."),
+    ("level", "Best at epoch 2, validation cross-entropy 0.500; no clear change since, the gap to training is 0.001."),
+    ("diverged", "Best at epoch 2, validation cross-entropy 0.550; then the loss stopped being a number: "
+                 "a smaller learning rate is needed."),
+    ("one epoch", "Best at epoch 1, validation cross-entropy 0.650 so far; too few epochs to say more."),
+])
+def test_the_sentence_has_the_numbers_of_the_run(name, text):
+    assert sentence(diagnose(CURVES[name][0])) == text
+
+
+def test_a_loss_that_was_never_a_number_is_told():
+    found = diagnose(HISTORIES["never a number"])
+    assert (found.phase, found.best_epoch) == (DIVERGED, None)
+    assert sentence(found) == "The loss was never a number: a smaller learning rate is needed."
+
+
+def test_before_the_first_epoch_nothing_is_said():
+    found = diagnose(HISTORIES["empty"])
+    assert (found.phase, found.epochs, sentence(found)) == (TOO_SHORT, 0, "")
+
+
+@pytest.mark.parametrize("values, phase", [((0.05, 0.055), LEVEL), ((0.05, 0.065), OVERFITTING),
+                                           ((1.0, 1.025), LEVEL), ((1.0, 1.035), OVERFITTING)])
+def test_validation_has_turned_only_beyond_a_visible_rise(values, phase):
+    best, later = values
+    history = _history([best, best, best / 2, best / 4], [best + 0.2, best, later, later])
+    assert diagnose(history).phase == phase

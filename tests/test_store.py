@@ -1,0 +1,389 @@
+"""The store: whatever was finished is there afterwards, and each run has one writer."""
+
+import math
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from explorer import store as store_module
+from explorer.config import Demand, RunConfig
+from explorer.store import (
+    DIVERGED,
+    FAILED,
+    FINISHED,
+    INTERRUPTED,
+    QUEUED,
+    RUNNING,
+    STOPPED,
+    RunStore,
+    Superseded,
+)
+
+ROOT = Path(__file__).resolve().parents[1]
+VERSIONS = {"keras": "3"}
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "home" / "runs.sqlite3"
+
+
+@pytest.fixture
+def store(path: Path) -> RunStore:
+    return RunStore(path)
+
+
+def _ask(store: RunStore, run_id: str = "a", demand: Demand | None = None, **config):
+    return store.request(run_id, RunConfig(**config), demand or Demand(), VERSIONS)
+
+
+def _epoch(number: int, **changes) -> dict:
+    return {"epoch": number, "loss": 0.5, "val_crossentropy": 1 / number, "seconds": 0.5, **changes}
+
+
+def _claimed(store: RunStore, run_id: str = "a", epochs: int = 0, **config):
+    _ask(store, run_id, **config)
+    run = store.claim("owner")
+    assert run.run_id == run_id
+    for number in range(1, epochs + 1):
+        store.write_epoch(run_id, run.attempt, _epoch(number))
+    return run
+
+
+# -- what was written is there ----------------------------------------------------------------------------
+
+
+def test_everything_finished_is_there_after_reopening(store, path):
+    run = _claimed(store, epochs=3, l2=0.01)
+    store.write_device("a", run.attempt, "CPU (2 cores)", 2)
+    store.write_score("a", run.attempt, {"epoch": 3, "test_accuracy": 0.875})
+    store.write_progress("a", run.attempt, "testing", {"epoch": 4, "step": 1, "steps": 9})
+    assert store.end("a", run.attempt, STOPPED, "Stopped.", peak_mb=512.5)
+
+    again = RunStore(path)
+    found, epochs, scores = again.snapshot("a")
+    assert found.config == RunConfig(l2=0.01)
+    assert (found.status, found.message, found.peak_mb, found.device, found.threads) == (
+        STOPPED, "Stopped.", 512.5, "CPU (2 cores)", 2)
+    assert (found.phase, found.progress, found.seconds) == ("testing", {}, 1.5)
+    assert epochs == [_epoch(1), _epoch(2), _epoch(3)] == again.epochs("a")
+    assert scores == {3: {"epoch": 3, "test_accuracy": 0.875}} == again.scores("a")
+    assert [kind for kind, _ in again.events("a")] == ["requested", STOPPED]
+    assert again.counts() == {STOPPED: 1} and again.set_aside is None
+
+
+def test_an_unknown_run_is_none(store):
+    assert store.run("x") is None and store.snapshot("x") == (None, [], {}) and store.claim("o") is None
+
+
+def test_the_same_epoch_again_replaces_and_takes_no_further_time(store):
+    run = _claimed(store, epochs=2)
+    store.write_epoch("a", run.attempt, _epoch(2, loss=0.25))
+    assert [row["loss"] for row in store.epochs("a")] == [0.5, 0.25]
+    assert store.run("a").seconds == 1.0
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_what_is_no_number_is_read_as_none(store, value):
+    run = _claimed(store)
+    store.write_epoch("a", run.attempt, _epoch(1, val_crossentropy=value))
+    store.write_score("a", run.attempt, {"epoch": 1, "test_crossentropy": value})
+    assert store.epochs("a")[0]["val_crossentropy"] is None
+    assert store.scores("a")[1]["test_crossentropy"] is None
+
+
+def test_epochs_come_in_order_whatever_order_they_were_written_in(store):
+    run = _claimed(store)
+    for number in (2, 10, 1):
+        store.write_epoch("a", run.attempt, _epoch(number))
+    assert [row["epoch"] for row in store.epochs("a")] == [1, 2, 10]
+
+
+# -- the queue --------------------------------------------------------------------------------------------
+
+
+def test_runs_are_taken_in_the_order_they_were_asked_for(store):
+    for run_id in "cab":
+        _ask(store, run_id)
+    assert [store.place(run_id) for run_id in "cab"] == [0, 1, 2]
+    assert [run.run_id for run in store.with_status(QUEUED)] == ["c", "a", "b"]
+    assert store.claim("o").run_id == "c"
+    assert [store.place(run_id) for run_id in "ab"] == [0, 1]
+
+
+def test_a_run_asked_for_again_goes_to_the_end_of_the_queue(store):
+    run = _claimed(store, "a")
+    store.end("a", run.attempt, FAILED, "out of memory")
+    _ask(store, "b")
+    found = _ask(store, "a")
+    assert (found.status, found.message, found.phase) == (QUEUED, "", "") and store.place("a") == 1
+
+
+def test_a_claimed_run_is_running_in_a_new_attempt(store):
+    _ask(store)
+    run = store.claim("o")
+    assert (run.status, run.owner, run.attempt, run.phase, run.is_live) == (RUNNING, "o", 1, "starting", True)
+    assert store.claim("o") is None
+
+
+@pytest.mark.parametrize("further, demands", [
+    (Demand(epochs=50), (Demand(epochs=50),)),
+    (Demand(epochs=5), (Demand(epochs=20),)),
+    (Demand(epochs=50, patience=3), (Demand(epochs=20), Demand(epochs=50, patience=3))),
+])
+@pytest.mark.parametrize("claimed", [False, True])
+def test_a_further_wish_is_taken_along_by_a_run_that_waits_or_trains(store, further, demands, claimed):
+    _ask(store)
+    if claimed:
+        store.claim("o")
+    run = _ask(store, demand=further)
+    assert run.demands == demands and run.status == (RUNNING if claimed else QUEUED)
+    assert store.counts() == {run.status: 1}
+
+
+def test_a_waiting_run_stops_at_once_and_is_not_taken(store):
+    _ask(store)
+    store.ask_to_stop("a")
+    run = store.run("a")
+    assert (run.status, run.demands) == (STOPPED, ()) and store.claim("o") is None
+
+
+def test_a_training_run_is_told_to_stop_and_a_new_request_takes_that_back(store):
+    _claimed(store)
+    store.ask_to_stop("a")
+    assert (store.run("a").status, store.run("a").stop) == (RUNNING, True)
+    assert _ask(store).stop is False
+
+
+@pytest.mark.parametrize("status", [FINISHED, STOPPED, FAILED, DIVERGED])
+def test_stopping_what_has_ended_changes_nothing(store, status):
+    run = _claimed(store, epochs=20)
+    store.end("a", run.attempt, status, "m")
+    before = store.run("a")
+    store.ask_to_stop("a")
+    assert store.run("a") == before and before.status == status
+
+
+# -- the end of an attempt --------------------------------------------------------------------------------
+
+
+def test_a_wish_that_grew_meanwhile_sends_a_finished_run_back_into_the_queue(store):
+    run = _claimed(store, epochs=20)
+    _ask(store, demand=Demand(epochs=30))
+    assert store.end("a", run.attempt, FINISHED)
+    found = store.run("a")
+    assert (found.status, found.demands) == (QUEUED, (Demand(epochs=30),))
+    assert store.claim("o").attempt == run.attempt + 1 and len(store.epochs("a")) == 20
+
+
+def test_a_finished_run_is_not_sent_back_where_early_stopping_ended_it(store):
+    _ask(store, demand=Demand(epochs=100, patience=2))
+    run = store.claim("o")
+    for number, value in enumerate((0.5, 0.6, 0.7), start=1):
+        store.write_epoch("a", run.attempt, _epoch(number, val_crossentropy=value))
+    assert store.end("a", run.attempt, FINISHED)
+    assert (store.run("a").status, store.run("a").demands) == (FINISHED, ())
+
+
+def test_a_stopped_run_stays_stopped_however_far_it_was_wanted(store):
+    run = _claimed(store, epochs=3)
+    store.end("a", run.attempt, STOPPED)
+    assert store.run("a").status == STOPPED and store.claim("o") is None
+
+
+def test_what_a_dead_engine_had_running_is_interrupted_and_keeps_its_epochs(store):
+    mine, other = _claimed(store, "a", epochs=4), _ask(store, "b") and store.claim("another")
+    _ask(store, "c")
+    assert store.interrupt("owner", "The explorer was ended.") == ["a"]
+    found = store.run("a")
+    assert (found.status, found.message, found.demands) == (INTERRUPTED, "The explorer was ended.", ())
+    assert len(store.epochs("a")) == 4
+    assert (store.run("b").status, store.run("c").status) == (RUNNING, QUEUED)
+    store.write_epoch("b", other.attempt, _epoch(1))
+    with pytest.raises(Superseded):
+        store.write_epoch("a", mine.attempt, _epoch(5))
+    assert _ask(store, "a").status == QUEUED
+
+
+# -- one writer -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("write", [
+    lambda store, attempt: store.write_epoch("a", attempt, _epoch(1)),
+    lambda store, attempt: store.write_score("a", attempt, {"epoch": 1}),
+    lambda store, attempt: store.write_progress("a", attempt, "training", {"step": 1}),
+    lambda store, attempt: store.write_device("a", attempt, "CPU", 1),
+], ids=["epoch", "score", "progress", "device"])
+def test_a_writer_whose_run_was_given_to_another_is_turned_away(store, write):
+    old = _claimed(store)
+    store.interrupt("owner", "")
+    _ask(store)
+    new = store.claim("another")
+    before = store.snapshot("a")
+    with pytest.raises(Superseded):
+        write(store, old.attempt)
+    assert store.snapshot("a") == before
+    write(store, new.attempt)
+    assert store.end("a", old.attempt, FAILED, "late") is False and store.run("a").status == RUNNING
+    store.end("a", new.attempt, STOPPED)
+    with pytest.raises(Superseded):  # nor does anybody write once it has ended
+        write(store, new.attempt)
+    assert store.end("a", new.attempt, FAILED, "late") is False and store.run("a").status == STOPPED
+
+
+def _python(code: str, *arguments: object) -> subprocess.Popen:
+    """Another process on the same store; it tells that it is ready and starts when it is told."""
+    start = "import sys; from explorer.store import *; print('ready', flush=True); sys.stdin.readline()\n"
+    return subprocess.Popen([sys.executable, "-c", start + code, *map(str, arguments)], cwd=ROOT, text=True,
+                            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+
+def _together(code: str, *arguments: object) -> list[str]:
+    """What four processes say that run the same at the same time."""
+    processes = [_python(code, *arguments) for _ in range(4)]
+    for process in processes:
+        assert process.stdout.readline() == "ready\n"
+    for process in processes:
+        process.stdin.write("go\n")
+        process.stdin.flush()
+    said = [process.communicate(timeout=60) for process in processes]
+    assert [process.returncode for process in processes] == [0] * 4, said
+    return [out for out, _ in said]
+
+
+def test_of_several_processes_exactly_one_gets_each_run(store, path):
+    wanted = [f"run-{number}" for number in range(60)]
+    for run_id in wanted:
+        _ask(store, run_id)
+    taken = _together("""
+store = RunStore(sys.argv[1])
+while run := store.claim('owner'):
+    store.write_epoch(run.run_id, run.attempt, {'epoch': 1, 'seconds': 1})
+    print(run.run_id)
+""", path)
+    assert sorted(" ".join(taken).split()) == sorted(wanted)
+    assert all(store.run(run_id).attempt == 1 and len(store.epochs(run_id)) == 1 for run_id in wanted)
+
+
+def test_several_processes_may_make_the_store_at_once_and_ask_for_one_run(path):
+    _together("""
+from explorer.config import *
+store = RunStore(sys.argv[1])
+for epochs in range(1, 21):
+    store.request('a', RunConfig(), Demand(epochs=epochs), {})
+assert store.set_aside is None
+""", path)
+    store = RunStore(path)
+    assert store.counts() == {QUEUED: 1} and store.run("a").demands == (Demand(epochs=20),)
+    assert len(store.events("a")) == 80 and list(path.parent.glob("*damaged*")) == []
+
+
+def test_a_writer_killed_in_the_middle_leaves_whole_epochs_and_a_sound_file(store, path):
+    _ask(store, demand=Demand(epochs=100_000))
+    writer = _python("""
+store, epoch = RunStore(sys.argv[1]), 0
+run = store.claim('writer')
+while True:
+    epoch += 1
+    store.write_epoch('a', run.attempt, {'epoch': epoch, 'seconds': 1, 'blob': 'x' * 2000})
+    print(epoch, flush=True)
+""", path)
+    assert writer.stdout.readline() == "ready\n"
+    writer.stdin.write("go\n")
+    writer.stdin.flush()
+    for _ in range(50):
+        told = int(writer.stdout.readline())
+    writer.send_signal(signal.SIGKILL)
+    writer.communicate(timeout=10)
+
+    again = RunStore(path)
+    epochs = again.epochs("a")
+    assert again.set_aside is None and told == 50 <= len(epochs)
+    assert [row["epoch"] for row in epochs] == list(range(1, len(epochs) + 1))
+    assert all(len(row["blob"]) == 2_000 for row in epochs)
+    assert again.run("a").seconds == len(epochs)
+    with sqlite3.connect(path) as db:
+        assert db.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+    assert again.interrupt("writer", "gone") == ["a"]
+
+
+# -- the file ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("damage", [
+    lambda sound: b"this is no database\n" * 500,
+    lambda sound: sound[: len(sound) // 2],
+    lambda sound: sound[:4_096] + os.urandom(8_192) + sound[12_288:],
+    lambda sound: sound[:200] + bytes(3_000) + sound[3_200:],
+], ids=["text", "cut in half", "noise inside", "a hole in the first page"])
+def test_a_damaged_file_is_set_aside_as_it_is_and_the_store_goes_on(store, path, damage):
+    for number in range(30):
+        _claimed(store, f"r{number}", epochs=5)
+    damaged = damage(path.read_bytes())
+    path.write_bytes(damaged)
+    found = RunStore(path)
+    assert found.set_aside.parent == path.parent and found.set_aside.read_bytes() == damaged
+    assert "damaged" in found.set_aside.name and found.counts() == {}
+    _claimed(found, "new", epochs=2)
+    again = RunStore(path)
+    assert len(again.epochs("new")) == 2 and again.set_aside is None
+
+
+def test_of_several_processes_that_find_it_damaged_one_sets_it_aside_and_all_go_on(store, path):
+    for number in range(30):
+        _claimed(store, f"r{number}", epochs=3)
+    sound = path.read_bytes()
+    damaged = sound[: len(sound) // 2]
+    path.write_bytes(damaged)
+    _together("""
+import os
+from explorer.config import *
+RunStore(sys.argv[1]).request(f'new-{os.getpid()}', RunConfig(), Demand(), {})
+""", path)
+    (aside,) = path.parent.glob("*damaged*.sqlite3")
+    assert aside.read_bytes() == damaged and RunStore(path).counts() == {QUEUED: 4}
+
+
+def test_an_empty_file_becomes_a_store(path):
+    path.parent.mkdir()
+    path.touch()
+    store = RunStore(path)
+    assert store.set_aside is None and store.counts() == {}
+
+
+@pytest.mark.parametrize("folder", ["home", "malformed"])
+def test_a_store_of_a_newer_explorer_is_refused_and_left_alone(tmp_path, folder):
+    path = tmp_path / folder / "runs.sqlite3"
+    _ask(RunStore(path))
+    with sqlite3.connect(path) as db:
+        db.execute("PRAGMA user_version = 99")
+    with pytest.raises(sqlite3.OperationalError, match="newer version of the explorer; set EXPLORER_HOME"):
+        RunStore(path)
+    assert list(path.parent.glob("*damaged*")) == []
+    with sqlite3.connect(path) as db:
+        assert db.execute("SELECT run_id FROM runs").fetchall() == [("a",)]
+
+
+def test_a_store_that_is_only_busy_is_not_taken_for_damaged(store, path, monkeypatch):
+    monkeypatch.setattr(store_module, "BUSY_SECONDS", 0.05)
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("BEGIN EXCLUSIVE")
+    with pytest.raises(sqlite3.OperationalError, match="locked"):
+        RunStore(path)
+    other.execute("ROLLBACK")
+    assert RunStore(path).set_aside is None and list(path.parent.glob("*damaged*")) == []
+
+
+def test_readers_are_not_held_up_by_a_writer(store, path):
+    run = _claimed(store, epochs=2)
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    other.execute("DELETE FROM epochs")
+    assert len(store.snapshot("a")[1]) == 2  # and none of what is not committed
+    other.execute("ROLLBACK")
+    store.write_epoch("a", run.attempt, _epoch(3))
