@@ -7,7 +7,7 @@ from explorer.settings import SettingError
 from explorer.ui import controls, live, state
 from explorer.ui.engines import engine as the_engine
 
-st.set_page_config(page_title="Overfitting explorer", page_icon=":material/ssid_chart:", layout="wide")
+st.set_page_config(page_title="Overfitting explorer", page_icon="📉", layout="wide")
 st.header("Overfitting explorer")
 
 try:
@@ -24,9 +24,9 @@ if engine.store.set_aside:
 
 state.open_address(engine, data.default_dataset(engine.settings))
 request = controls.show(engine)
-for message in dict.fromkeys([*st.session_state["messages"], *request.messages]):
-    st.warning(message, icon=":material/warning:")
-st.session_state["messages"] = []
+unsound = dict.fromkeys([*st.session_state.pop("messages", []), *request.messages])
+if unsound:
+    st.warning("\n".join(f"- {state.shown(message)}" for message in unsound))
 state.write_address(request.config, request.demand)
 
 live.show(engine, request.config, request.demand)

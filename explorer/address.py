@@ -8,6 +8,8 @@ from typing import Any
 
 from explorer.config import DEMAND_KINDS, KINDS, Demand, RunConfig
 from explorer.fields import FieldError
+from explorer.limits import nearest
+from explorer.settings import Settings
 
 # Longer values are no settings; they are cut before anything looks at them.
 LONGEST_VALUE = 200
@@ -15,11 +17,28 @@ LONGEST_VALUE = 200
 
 @dataclass(frozen=True)
 class Parsed:
-    """A sound request, whatever was asked for, and one message for each value that was not sound."""
+    """A sound request, whatever was asked for, and an error for each value that was not sound."""
 
     config: RunConfig
     demand: Demand
-    messages: list[str]
+    errors: list[FieldError]
+    asked: frozenset[str] = frozenset()
+
+    @property
+    def messages(self) -> list[str]:
+        """One sentence for each value that was not sound: what was expected, what came, what is used."""
+        return [explain(error) for error in self.errors]
+
+    def within(self, settings: Settings) -> Parsed:
+        """The nearest request that an installation allows; what was not asked for is fitted in silently."""
+        config, demand, problems = nearest(self.config, self.demand, settings)
+        errors = {error.field: error for error in self.errors}
+        for problem in problems:
+            if problem.field in self.asked:
+                # One value gets one message, with what came at first and what is used in the end.
+                came = errors[problem.field].received if problem.field in errors else problem.received
+                errors[problem.field] = FieldError(problem.field, problem.allowed, came, problem.nearest)
+        return Parsed(config, demand, list(errors.values()), self.asked)
 
 
 def parse(params: Mapping[str, Any], default: RunConfig | None = None) -> Parsed:
@@ -46,7 +65,7 @@ def parse(params: Mapping[str, Any], default: RunConfig | None = None) -> Parsed
             came = errors[error.field].received if error.field in errors else error.received
             errors[error.field] = FieldError(error.field, error.allowed, came, error.nearest)
             values[error.field] = error.nearest
-    return Parsed(config, Demand(**wanted), [explain(error) for error in errors.values()])
+    return Parsed(config, Demand(**wanted), list(errors.values()), frozenset(values) | frozenset(wanted))
 
 
 def query(config: RunConfig, demand: Demand) -> dict[str, str]:

@@ -19,8 +19,8 @@ HEIGHT = 360
 MOST_DOTS = 60
 
 # The cross-entropy axis starts out this high, for two classes and for more, so that it seldom has to grow:
-# guessing costs ln 2 = 0.69 with two classes; with ten, the first epoch is well below ln 10.
-START = {True: 0.7, False: 1.0}
+# guessing costs ln 2 = 0.69 with two classes and ln 10 = 2.30 with ten.
+START = {True: 0.7, False: 2.4}
 
 DATA = "history"
 METRICS = {"crossentropy": "Cross-entropy", "accuracy": "Accuracy"}
@@ -60,9 +60,8 @@ def curves(metric: str, epochs: int, classes: int = 2) -> alt.LayerChart:
     """
     title = METRICS[metric]
     train, val = f"train_{metric}", f"val_{metric}"
-    # One tick mark an epoch while there are few; a quarter more than asked for looks like a mistake.
-    x = alt.X("epoch:Q", title="epoch", scale=alt.Scale(domain=[1, max(2, epochs)], nice=False),
-              axis=alt.Axis(tickMinStep=1, format="d", grid=False))
+    x = alt.X("epoch:Q", title="epoch", axis=alt.Axis(values=ticks(epochs), format="d", grid=False),
+              scale=alt.Scale(domain=[1, max(2, epochs)], nice=False, padding=6))
     if metric == "accuracy":
         # Nothing worth seeing lies below guessing, and a fixed axis does not jump.
         scale = alt.Scale(domain=alt.DomainUnionWith(unionWith=[0.5 if classes == 2 else 0.0, 1.0]), zero=False)
@@ -91,10 +90,10 @@ def curves(metric: str, epochs: int, classes: int = 2) -> alt.LayerChart:
     # Labels keep to the edge that the lines leave free: above falling cross-entropy, below rising accuracy.
     top = {"y": 0, "dy": 8, "baseline": "top"}
     bottom = {"y": "height", "dy": -6, "baseline": "bottom"}
-    best_label = _label(best, MARK_COLOUR, "best", bottom if metric == "accuracy" else top)
+    best_label = _label(best, MARK_COLOUR, "best", bottom if metric == "accuracy" else top, epochs)
     stop = base.transform_filter("datum.stop")
     stop_rule = stop.mark_rule(color=STOP_COLOUR, strokeWidth=1.5)
-    stop_label = _label(stop, STOP_COLOUR, "early stopping", top if metric == "accuracy" else bottom)
+    stop_label = _label(stop, STOP_COLOUR, "early stopping", top if metric == "accuracy" else bottom, epochs)
     near = alt.selection_point(name=f"near_{metric}", fields=["epoch"], nearest=True, on="pointermove",
                                clear="pointerout", empty=False)
     number = ".1%" if metric == "accuracy" else ".4f"
@@ -107,10 +106,20 @@ def curves(metric: str, epochs: int, classes: int = 2) -> alt.LayerChart:
     return layers.properties(height=HEIGHT, width="container", description=describe(metric))
 
 
-def _label(chart: alt.Chart, colour: str, text: str, place: dict[str, Any]) -> alt.Chart:
-    return chart.mark_text(
-        color=colour, align="left", dx=5, dy=place["dy"], baseline=place["baseline"],
-    ).encode(y=alt.value(place["y"]), text=alt.value(text))
+def ticks(epochs: int) -> list[int]:
+    """Epochs that the axis names: the first one, and round ones, no more than ten."""
+    step = next(digit * 10**power for power in range(9) for digit in (1, 2, 5) if epochs <= 10 * digit * 10**power)
+    return sorted({1, *range(step, max(2, epochs) + 1, step)})
+
+
+def _label(chart: alt.Chart, colour: str, text: str, place: dict[str, Any], epochs: int) -> alt.LayerChart:
+    # Near the right edge a label stands left of its line: outside the plot it would make the plot smaller.
+    sides = (("<=", "left", 5), (">", "right", -5))
+    return alt.layer(*(
+        chart.transform_filter(f"datum.epoch {compare} {0.75 * epochs}")
+        .mark_text(color=colour, align=align, dx=dx, dy=place["dy"], baseline=place["baseline"])
+        .encode(y=alt.value(place["y"]), text=alt.value(text))
+        for compare, align, dx in sides))
 
 
 def spec(chart: alt.LayerChart) -> dict[str, Any]:
@@ -121,11 +130,6 @@ def spec(chart: alt.LayerChart) -> dict[str, Any]:
     return made
 
 
-def describe(metric: str, history: pd.DataFrame | None = None) -> str:
-    """Text alternative of a chart, with the numbers where there are any."""
-    title = METRICS[metric]
-    if history is None or history.empty:
-        return f"{title} by epoch: a solid line for training, a dashed one for validation."
-    last = history.iloc[-1]
-    return (f"{title} by epoch, epochs 1 to {int(last['epoch'])}. Training ends at {last[f'train_{metric}']:.3f}, "
-            f"validation at {last[f'val_{metric}']:.3f}.")
+def describe(metric: str) -> str:
+    """Text alternative of a chart; its points carry their numbers themselves."""
+    return f"{METRICS[metric]} by epoch: a solid line for training, a dashed one for validation."

@@ -86,7 +86,7 @@ def _train(job: dict[str, Any], store: RunStore, settings: Settings, line: Line)
     tell("loading", {})
     prepared = data.load(config, settings, lambda what, done, total: tell(what, {"done": done, "total": total}))
     if line.asked():
-        return line.said, ""
+        return line.said, _farewell(line.said)
 
     import tensorflow as tf
 
@@ -115,12 +115,16 @@ def _train(job: dict[str, Any], store: RunStore, settings: Settings, line: Line)
     message = keeper.finish(outcome.state)
     if outcome.reason == "stopped":
         if line.said:
-            return line.said, message
+            return line.said, message or _farewell(line.said)
         return STOPPED, f"Stopped after {settings.max_seconds:,} seconds, the most one run may train at a time here."
     if outcome.reason == "diverged":
         return DIVERGED, (f"The loss stopped being a number in epoch {outcome.state.epoch}: the learning rate "
                           f"{config.learning_rate:g} is too large for these settings.")
     return FINISHED, message
+
+
+def _farewell(said: str) -> str:
+    return "The explorer ended while this run was training." if said == INTERRUPTED else ""
 
 
 def _resume(store: RunStore, settings: Settings, run_id: str) -> tuple[Any, list[float | None]]:

@@ -71,14 +71,18 @@ def diagnose(history: pd.DataFrame) -> Diagnosis:
 def sentence(found: Diagnosis) -> str:
     """One sentence with its numbers from the run; empty before the first epoch."""
     if found.best_epoch is None:
-        return "The loss was never a number: a smaller learning rate is needed." if found.epochs else ""
-    best = f"Best at epoch {found.best_epoch}, validation cross-entropy {found.best_crossentropy:.3f}"
+        return "The loss was never a number." if found.epochs else ""
+    best = f"Best at epoch {found.best_epoch}, validation cross-entropy {_number(found.best_crossentropy)}"
     if found.phase == OVERFITTING:
-        return f"{best}; overfitting since: the gap has grown to {found.gap:.3f}."
+        return f"{best}; overfitting since: the gap has grown to {_number(found.gap)}."
     if found.phase == LEARNING:
-        return f"{best}; still improving, the gap to training is {found.gap:.3f}."
+        return f"{best}; still improving, the gap to training is {_number(found.gap)}."
     if found.phase == LEVEL:
-        return f"{best}; no clear change since, the gap to training is {found.gap:.3f}."
+        return f"{best}; no clear change since, the gap to training is {_number(found.gap)}."
     if found.phase == DIVERGED:
-        return f"{best}; then the loss stopped being a number: a smaller learning rate is needed."
+        return f"{best}; then the loss stopped being a number."
     return f"{best} so far; too few epochs to say more."
+
+
+def _number(value: float) -> str:
+    return f"{value:.3f}" if abs(value) < 1_000 else f"{value:.1e}"

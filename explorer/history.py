@@ -14,6 +14,13 @@ COLUMNS = (
     "val_loss", "val_crossentropy", "val_accuracy", "penalty", "seconds",
 )
 
+# As a person reads them.
+TITLES = {
+    "epoch": "Epoch", "loss": "Loss (Keras)", "accuracy": "Accuracy (Keras)",
+    "train_crossentropy": "Train CE", "train_accuracy": "Train acc.", "val_loss": "Val. loss",
+    "val_crossentropy": "Val. CE", "val_accuracy": "Val. acc.", "penalty": "Penalty", "seconds": "Seconds",
+}
+
 
 def table(rows: Iterable[Mapping[str, Any]], epochs: int | None = None) -> pd.DataFrame:
     """Stored rows as a frame, in the order of epochs.

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import sqlite3
 import time
+import uuid
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -105,20 +105,16 @@ class RunStore:
         self.path = Path(path)
         self.set_aside: Path | None = None
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            self._open()
-        except sqlite3.OperationalError:
-            raise  # locked, read-only, out of space or too new: nothing is wrong with the content
-        except sqlite3.DatabaseError:
-            # Of several that find it damaged, one sets it aside.
-            with held(self.path.with_suffix(".lock")):
-                try:
-                    self._open()
-                except sqlite3.OperationalError:
-                    raise
-                except sqlite3.DatabaseError:
-                    self._put_aside()
-                    self._open()
+        # One at a time: SQLite does not wait for another that switches to WAL, and of several that find the file
+        # damaged, one sets it aside.
+        with held(self.path.with_suffix(".lock")):
+            try:
+                self._open()
+            except sqlite3.OperationalError:
+                raise  # locked, read-only, out of space or too new: nothing is wrong with the content
+            except sqlite3.DatabaseError:
+                self._put_aside()
+                self._open()
 
     # -- requests -------------------------------------------------------------------------------------
 
@@ -342,7 +338,8 @@ class RunStore:
 
     def _put_aside(self) -> None:
         stamp = time.strftime("%Y%m%d-%H%M%S")
-        self.set_aside = self.path.with_name(f"{self.path.stem}-damaged-{stamp}-{os.getpid()}{self.path.suffix}")
+        name = f"{self.path.stem}-damaged-{stamp}-{uuid.uuid4().hex[:8]}{self.path.suffix}"
+        self.set_aside = self.path.with_name(name)
         for ending in ("", "-wal", "-shm"):
             part = Path(f"{self.path}{ending}")
             if part.exists():

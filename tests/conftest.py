@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from explorer.settings import Settings
@@ -12,6 +13,11 @@ from explorer.settings import Settings
 ROOT = Path(__file__).resolve().parents[1]
 # Libraries under test speak to nobody but pytest.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+
+# On a busy machine a sound test may take its time.
+hypothesis.settings.register_profile("unhurried", deadline=None)
+hypothesis.settings.load_profile("unhurried")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -64,6 +64,7 @@ def test_no_address_breaks_the_page_and_each_unsound_value_is_told(params):
     assert RunConfig(**dataclasses.asdict(found.config)) == found.config
     assert Demand(**dataclasses.asdict(found.demand)) == found.demand
     told = [message.split(":")[0] for message in found.messages]
+    assert len(set(told)) == len(told)
     assert set(told) <= set(params) & set(ALL)
     for message in found.messages:
         assert len(message) < 400 and message.isprintable()
@@ -75,8 +76,11 @@ def test_no_address_breaks_the_page_and_each_unsound_value_is_told(params):
         except FieldError:
             # What is allowed may be narrower than the field itself: it can hang on the data set.
             message = found.messages[told.index(name)]
-            assert message.startswith(f"{name}: expected ") and ", received " in message
-            assert message.endswith("is used instead.")
+            limits = "a whole number from" if name in ("num_words", "train_samples") else kind.allowed
+            came = _taken(params[name])
+            assert message.startswith(f"{name}: expected ") and limits in message
+            assert f", received {came if len(came) <= 60 else came[:57] + '…'!r}. " in message
+            assert message.endswith(" is used instead.")
 
 
 @pytest.mark.parametrize("name, text, used", [

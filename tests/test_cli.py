@@ -77,7 +77,8 @@ def test_every_field_of_a_request_is_an_option(tmp_path):
 def test_doctor_tells_what_is_there_and_ends_well(tmp_path):
     done = explorer(tmp_path, "doctor", EXPLORER_DATA_DIR="", KERAS_HOME=str(tmp_path / "keras"))
     assert done.returncode == 0, done.stdout + done.stderr
-    for word in ("tensorflow", "streamlit", "cores", "reviews: embedded", "imdb: not here", "runs.sqlite3", "All is well"):
+    for word in ("tensorflow", "streamlit", "cores", "reviews: embedded", "imdb: not here", "runs.sqlite3",
+                 "All is well"):
         assert word in done.stdout
 
 

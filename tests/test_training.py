@@ -53,8 +53,9 @@ def plain(config: RunConfig, settings: Settings, epochs: int, folder: Path) -> l
     given = {"file": str(file), "classes": config.info.classes, "seed": config.seed, "hidden": config.hidden,
              "l2": config.l2, "batch_norm": config.batch_norm, "dropout": config.dropout,
              "optimizer": config.optimizer, "batch_size": config.batch_size, "epochs": epochs}
-    answer = subprocess.run([sys.executable, str(HERE / "_plain.py"), json.dumps(given)], capture_output=True, text=True,
-                            check=True, cwd=folder, env={**os.environ, "PYTHONPATH": ""})
+    answer = subprocess.run(
+        [sys.executable, str(HERE / "_plain.py"), json.dumps(given)], capture_output=True, text=True, check=True,
+        cwd=folder, env={**os.environ, "PYTHONPATH": ""})
     return json.loads(answer.stdout.splitlines()[-1])
 
 

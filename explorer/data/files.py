@@ -88,7 +88,8 @@ def fetch(info: DatasetInfo, report: Report) -> Path:
             info.file, origin=info.url, file_hash=info.sha256, cache_dir=str(keras_folder()), cache_subdir=private.name)
         return Path(fetched).replace(keras_folder() / info.file)
     except Exception as error:  # get_file wraps every failure in a bare Exception
-        reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
+        # Its words are for programmers; the cause stands behind the last dashes.
+        reason = str(error).splitlines()[0].split(" -- ")[-1][:200] if str(error) else type(error).__name__
         raise DataError(
             f"{info.title} could not be fetched: {reason}. Connect this machine to the network, or put "
             f"{info.file} into a folder and start with EXPLORER_DATA_DIR set to it."

@@ -7,7 +7,7 @@ import streamlit as st
 from explorer import data, texts
 from explorer.address import Parsed
 from explorer.catalogue import DATASETS
-from explorer.config import ACTIVATIONS, DECAYING, DEMAND_KINDS, INITIALIZERS, KINDS, OPTIMIZERS
+from explorer.config import ACTIVATIONS, DECAYING, DEFAULT_WEIGHT_DECAY, DEMAND_KINDS, INITIALIZERS, KINDS, OPTIMIZERS
 from explorer.engine import Engine
 from explorer.fields import plain
 from explorer.ui import state
@@ -65,7 +65,7 @@ def _data(engine: Engine) -> None:
     most_words = min(info.vocabulary, engine.settings.max_words)
     if info.is_words:
         st.session_state["num_words"] = min(st.session_state["num_words"], most_words)
-        _steps("num_words", [number for number in WORDS if number <= most_words])
+        _steps("num_words", [number for number in WORDS if number <= most_words] or [most_words], most=most_words)
     st.segmented_control(
         texts.TITLES["validation"], ("holdout", "test"), key="validation", required=True, width="stretch",
         help=texts.HELP["validation"],
@@ -78,7 +78,7 @@ def _data(engine: Engine) -> None:
     room = min(info.train_rows - round(share * info.train_rows), engine.settings.max_samples)
     if (st.session_state["train_samples"] or 0) >= room:
         st.session_state["train_samples"] = None
-    _steps("train_samples", [number for number in SAMPLES if number < room] + [None],
+    _steps("train_samples", [number for number in SAMPLES if number < room] + [None], most=room - 1,
            format_func=lambda number: f"all {plain(room)}" if number is None else plain(number))
     _slider("label_noise", KINDS["label_noise"].low, KINDS["label_noise"].high, 0.05, format="percent")
 
@@ -87,14 +87,13 @@ def _training(engine: Engine) -> None:
     _choice("optimizer", OPTIMIZERS, on_change=state.optimizer_changed)
     _steps("learning_rate", _logarithmic(-6, 1))
     if st.session_state["optimizer"] in DECAYING:
-        _steps("weight_decay", [0.0, *_logarithmic(-6, 0)])
+        _steps("weight_decay", sorted([0.0, *DEFAULT_WEIGHT_DECAY.values(), *_logarithmic(-6, 0)]))
     _steps("batch_size", BATCHES)
     st.toggle("Early stopping", key="early_stopping", help=texts.HELP["patience"])
     if st.session_state["early_stopping"]:
         _number("patience", DEMAND_KINDS["patience"], label="Patience in epochs")
     _number("seed", KINDS["seed"])
-    if engine.hardware is None:
-        st.caption("Looking for the hardware …")
+    st.fragment(_wait_for_hardware, run_every=1 if engine.hardware is None else None)(engine, engine.hardware is None)
     devices = ["auto", "cpu", *(f"gpu:{gpu.index}" for gpu in (engine.hardware.gpus if engine.hardware else ()))]
     if st.session_state["device"] not in devices:
         devices.append(st.session_state["device"])
@@ -103,6 +102,13 @@ def _training(engine: Engine) -> None:
     if engine.hardware:
         st.caption(f"{engine.hardware.cpu}, {engine.hardware.memory_mb / 1024:.0f} GB of memory, "
                    f"{len(engine.hardware.gpus) or 'no'} graphics card{'s' if len(engine.hardware.gpus) != 1 else ''}")
+
+
+def _wait_for_hardware(engine: Engine, was_unknown: bool) -> None:
+    if engine.hardware is None:
+        st.caption("Looking for the hardware …")
+    elif was_unknown:
+        st.rerun()
 
 
 # -- one widget each, with the title and the help of its field ------------------------------------------------
@@ -125,11 +131,11 @@ def _number(name: str, kind, label: str = "") -> None:
                     help=texts.HELP[name], persist_state="session")
 
 
-def _steps(name: str, options: list | tuple, label: str = "", **more) -> None:
+def _steps(name: str, options: list | tuple, label: str = "", most: int | None = None, **more) -> None:
     """A slider over the usual values, and the one from the address where it is not among them."""
     extra = st.session_state["extras"].get(name)
     options = list(options)
-    if extra is not None and extra not in options:
+    if extra is not None and extra not in options and (most is None or extra <= most):
         options = [*sorted([*(o for o in options if o is not None), extra]), *(o for o in options if o is None)]
     if st.session_state[name] not in options:
         numbers = [o for o in options if o is not None]

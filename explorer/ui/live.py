@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pandas as pd
 import streamlit as st
 
 from explorer import charts, diagnosis, history, texts
@@ -10,7 +11,7 @@ from explorer.data import EMBEDDED
 from explorer.devices import DeviceError
 from explorer.engine import Engine, QueueFull
 from explorer.fields import FieldError, plain
-from explorer.store import FAILED, INTERRUPTED, QUEUED, STOPPED
+from explorer.store import DIVERGED, FAILED, FINISHED, INTERRUPTED, QUEUED, STOPPED
 from explorer.ui import state
 from explorer.view import DONE, UNKNOWN, View
 
@@ -24,6 +25,7 @@ def show(engine: Engine, config: RunConfig, demand: Demand) -> None:
     run_id = engine.run_id(config)
     view = engine.look(run_id, demand)
     _head(engine, config, demand, run_id, view)
+    _elsewhere(engine, run_id)
     # A timer runs only while there is something to wait for.
     panel = st.fragment(_panel, run_every=REFRESH_SECONDS if view.is_live else None)
     panel(engine, config, demand, run_id, view.is_live)
@@ -39,7 +41,7 @@ def _head(engine: Engine, config: RunConfig, demand: Demand, run_id: str, view: 
             _buttons(engine, config, demand, run_id, view)
     problem = st.session_state.pop("problem", None)
     if problem:
-        st.error(problem, icon=":material/error:")
+        st.error(state.shown(problem), icon=":material/error:")
 
 
 def _buttons(engine: Engine, config: RunConfig, demand: Demand, run_id: str, view: View) -> None:
@@ -61,9 +63,28 @@ def _buttons(engine: Engine, config: RunConfig, demand: Demand, run_id: str, vie
 
 def _submit(engine: Engine, config: RunConfig, demand: Demand) -> None:
     try:
-        engine.submit(config, demand)
+        run_id = engine.submit(config, demand)
     except (FieldError, DeviceError, QueueFull) as error:
         st.session_state["problem"] = str(error)
+    else:
+        st.session_state.setdefault("mine", {})[run_id] = (config, demand)
+
+
+def _elsewhere(engine: Engine, run_id: str) -> None:
+    """Runs that this visitor has started and moved away from, while they train on."""
+    mine = st.session_state.get("mine", {})
+    for other, (config, demand) in list(mine.items()):
+        if other == run_id:
+            continue
+        view = engine.look(other, demand)
+        if not view.is_live:
+            del mine[other]
+            continue
+        with st.container(horizontal=True, vertical_alignment="center"):
+            st.caption(f"Still training: **{config.name}** on {config.info.title}, "
+                       f"{view.reached} of {demand.epochs} epochs.", width="content")
+            st.button("Show it", key=f"show_{other}", type="tertiary", on_click=state.fill, args=(config, demand))
+            st.button("Stop it", key=f"stop_{other}", type="tertiary", on_click=engine.stop, args=(other,))
 
 
 def _panel(engine: Engine, config: RunConfig, demand: Demand, run_id: str, was_live: bool) -> None:
@@ -71,55 +92,58 @@ def _panel(engine: Engine, config: RunConfig, demand: Demand, run_id: str, was_l
     view = engine.look(run_id, demand)
     if view.is_live != was_live:
         st.rerun()  # buttons and timer belong to the page
-    _progress(engine, view)
-    _notice(view, config)
+    # One place that is always there, whatever stands in it: what follows keeps its own, and is not made anew.
+    with st.container():
+        _status(view)
+        _failure(view, config)
     shown = history.table(view.epochs)
     _curves(shown, config, demand)
-    found = diagnosis.diagnose(shown)
-    words = diagnosis.sentence(found)
-    if words:
-        st.markdown(words)
+    with st.container():
+        found = diagnosis.diagnose(shown)
+        words = diagnosis.sentence(found)
+        if words:
+            st.markdown(words)
+        _notice(view)
     if view.epochs:
-        _results(view, found)
+        if not view.is_live:
+            _results(view)
         with st.expander("The numbers, epoch by epoch", icon=":material/table_rows:"):
-            st.dataframe(shown, hide_index=True, height=240)
+            st.dataframe(shown, hide_index=True, height=240, column_config=_columns())
 
 
-def _progress(engine: Engine, view: View) -> None:
-    if not view.is_live:
-        return
+def _status(view: View) -> None:
+    """One line above the curves, in every state: nothing moves when a run begins or ends."""
+    fraction, text = view.fraction, ""
     run = view.run
-    if view.state == QUEUED:
-        ahead = f"{view.place} {'run' if view.place == 1 else 'runs'} ahead" if view.place else "next"
-        st.progress(0.0, f"Waiting in the queue: {ahead}")
-        return
-    if run.phase == "downloading":
-        done, total = run.progress.get("done", 0), run.progress.get("total", 0)
-        st.progress(min(1.0, done / total) if total else 0.0,
-                    f"Downloading the data: {done / 1e6:.1f} of {total / 1e6:.1f} MB")
-        return
-    if run.phase != "training":
-        st.progress(view.fraction, f"{texts.PHASES.get(run.phase, run.phase)} …")
-        return
-    epoch = min(view.reached + 1, view.demand.epochs)
-    parts = [f"Epoch {epoch} of {view.demand.epochs}"]
-    if run.progress.get("steps"):
-        parts.append(f"batch {run.progress['step']} of {run.progress['steps']}")
-    if view.seconds_per_epoch is not None:
-        parts.append(f"{view.seconds_per_epoch:.2f} s per epoch")
-        parts.append(f"about {texts.duration(view.seconds_left)} left")
-    parts.append(run.device or "device being chosen")
-    st.progress(view.fraction, " · ".join(parts))
-
-
-def _notice(view: View, config: RunConfig) -> None:
     if view.state == UNKNOWN:
-        st.info("Not trained yet. Press **Train** and watch the two lines: while both fall, the network learns; "
-                "when the dashed one turns up and the solid one falls on, it memorises.",
-                icon=":material/school:")
+        text = "Not trained yet"
+    elif view.state == QUEUED:
+        ahead = f"{view.place} {'run' if view.place == 1 else 'runs'} ahead" if view.place else "next"
+        text = f"Waiting in the queue: {ahead}"
+    elif not view.is_live:
+        text = f"{len(view.epochs)} of {view.demand.epochs} epochs"
+    elif run.phase == "downloading":
+        done, total = run.progress.get("done", 0), run.progress.get("total", 0)
+        fraction = min(1.0, done / total) if total else 0.0
+        text = f"Downloading the data: {done / 1e6:.1f} of {total / 1e6:.1f} MB"
+    elif run.phase != "training":
+        text = f"{texts.PHASES.get(run.phase, run.phase)} …"
+    else:
+        parts = [f"Epoch {min(view.reached + 1, view.demand.epochs)} of {view.demand.epochs}"]
+        if run.progress.get("step"):
+            parts.append(f"batch {run.progress['step']} of {run.progress['steps']}")
+        if view.seconds_per_epoch is not None:
+            parts.append(f"{view.seconds_per_epoch:.2f} s per epoch")
+            parts.append(f"about {texts.duration(view.seconds_left)} left")
+        parts.append(run.device or "device being chosen")
+        text = " · ".join(parts)
+    st.progress(fraction, text)
+
+
+def _failure(view: View, config: RunConfig) -> None:
     if view.is_live or view.run is None:
         return
-    message = view.run.message
+    message = state.shown(view.run.message)
     if view.run.status == FAILED:
         st.error(message, icon=":material/error:")
         if view.run.phase in DATA_PHASES and config.dataset in EMBEDDED:
@@ -128,10 +152,17 @@ def _notice(view: View, config: RunConfig) -> None:
                       on_click=_use_embedded, args=(config, view.demand, instead))
     elif view.run.status == INTERRUPTED:
         st.warning(f"{message} {_reached(view)}", icon=":material/warning:")
+
+
+def _notice(view: View) -> None:
+    if view.state == UNKNOWN:
+        st.info("Press **Train** and watch the two lines: while both fall, the network learns; when the dashed one "
+                "turns up and the solid one falls on, it memorises. The controls are in the panel on the left.",
+                icon=":material/school:")
     elif view.run.status == STOPPED and view.state != DONE:
-        st.info(f"{message or 'Stopped.'} {_reached(view)}", icon=":material/pause_circle:")
-    elif message:
-        st.warning(message, icon=":material/warning:")
+        st.info(f"{state.shown(view.run.message) or 'Stopped.'} {_reached(view)}", icon=":material/pause_circle:")
+    elif view.run.status in (FINISHED, DIVERGED) and view.run.message:
+        st.warning(state.shown(view.run.message), icon=":material/warning:")
 
 
 def _reached(view: View) -> str:
@@ -144,12 +175,14 @@ def _use_embedded(config: RunConfig, demand: Demand, dataset: str) -> None:
     state.fill(config.with_(dataset=dataset), demand)
 
 
-def _curves(shown, config: RunConfig, demand: Demand) -> None:
+def _curves(shown: pd.DataFrame, config: RunConfig, demand: Demand) -> None:
     rows = charts.frame(shown, demand.patience)
     for column, metric in zip(st.columns(2), charts.METRICS, strict=True):
         with column:
+            # Neither the chart nor its text alternative may change while a run trains: each change would make the
+            # chart anew. The numbers are in the labels of its points and in the sentence below.
             st.vega_lite_chart(rows, _spec(metric, demand.epochs, config.info.classes), key=f"chart_{metric}",
-                               width="stretch", alt=charts.describe(metric, shown))
+                               width="stretch", alt=charts.describe(metric))
 
 
 @st.cache_data(show_spinner=False, max_entries=200)
@@ -157,9 +190,12 @@ def _spec(metric: str, epochs: int, classes: int) -> dict:
     return charts.spec(charts.curves(metric, epochs, classes))
 
 
-def _results(view: View, found: diagnosis.Diagnosis) -> None:
-    if view.is_live:
-        return
+def _columns() -> dict[str, object]:
+    return {name: st.column_config.NumberColumn(title, format="%d" if name == "epoch" else "%.4f")
+            for name, title in history.TITLES.items()}
+
+
+def _results(view: View) -> None:
     with st.container(horizontal=True, key="results", gap="medium"):
         if view.score:
             st.metric("Test accuracy", f"{view.score['test_accuracy']:.1%}", width="content",

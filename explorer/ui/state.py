@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import re
+import time
+
 import streamlit as st
 
 from explorer import texts
 from explorer.address import Parsed, explain, parse, query
 from explorer.config import DECAYING, DEFAULT_LEARNING_RATE, DEFAULT_WEIGHT_DECAY, Demand, RunConfig
 from explorer.engine import Engine
-from explorer.limits import nearest
+from explorer.fields import FieldError
 
 FREE = "Free"
+# Longer than this after it was left, an address is one that somebody has gone back to.
+LATE_SECONDS = 3.0
 
 
 def open_address(engine: Engine, default_dataset: str) -> None:
@@ -18,17 +23,20 @@ def open_address(engine: Engine, default_dataset: str) -> None:
     asked = st.query_params.to_dict()
     if st.session_state.get("address") == asked:
         return
-    if "address" in st.session_state and set(asked) <= {"embed", "embed_options"}:
+    # A control that is moved before the browser has heard of the last move still sends the address before it.
+    left = st.session_state.get("left", {}).get(str(sorted(asked.items())))
+    if left is not None and time.monotonic() - left < LATE_SECONDS:
         return
-    found = parse(asked, RunConfig(dataset=default_dataset))
-    config, demand, problems = nearest(found.config, found.demand, engine.settings)
-    messages = [*found.messages, *map(explain, problems)]
+    found = parse(asked, RunConfig(dataset=default_dataset)).within(engine.settings)
+    demand, errors = found.demand, found.errors
     if engine.hardware and demand.device != "auto" and demand.device not in engine.hardware.names:
-        messages.append(f"device: expected auto or one of {', '.join(engine.hardware.names)} on this machine, "
-                        f"received {demand.device!r}. auto is used instead.")
+        names = ", ".join(engine.hardware.names)
+        errors = [*errors, FieldError("device", f"auto or one of {names} on this machine", demand.device, "auto")]
         demand = Demand(demand.epochs, demand.patience)
-    st.session_state["messages"] = messages
-    fill(config, demand)
+    st.session_state["messages"] = [explain(error) for error in errors]
+    st.session_state["left"] = {}
+    fill(found.config, demand)
+    st.session_state["address"] = asked
 
 
 def fill(config: RunConfig, demand: Demand) -> None:
@@ -100,9 +108,7 @@ def read(engine: Engine) -> Parsed:
         values["weight_decay"] = state["weight_decay"]
     if state["early_stopping"]:
         values["patience"] = state["patience"]
-    found = parse(values)
-    config, demand, problems = nearest(found.config, found.demand, engine.settings)
-    return Parsed(config, demand, [*found.messages, *map(explain, problems)])
+    return parse(values).within(engine.settings)
 
 
 def write_address(config: RunConfig, demand: Demand) -> None:
@@ -110,9 +116,25 @@ def write_address(config: RunConfig, demand: Demand) -> None:
     wanted = query(config, demand)
     foreign = {name: value for name, value in st.query_params.to_dict().items() if name.startswith("embed")}
     wanted = {**foreign, **wanted}
+    before = st.session_state["address"]
+    if before != wanted:
+        st.session_state["left"][str(sorted(before.items()))] = time.monotonic()
     if st.query_params.to_dict() != wanted:
         st.query_params.from_dict(wanted)
     st.session_state["address"] = wanted
+
+
+def shown(text: str) -> str:
+    """Text that may hold what a visitor sent, as Markdown that shows it as it came."""
+    parts = re.split(r"(\S*(?:://|www\.|@)\S*)", text)
+    # Whatever looks like an address becomes a link even behind backslashes, but not in a code span.
+    return "".join(_code(part) if number % 2 else re.sub(r"([\\`*_{}\[\]()#+\-.!|$:<>~&=])", r"\\\1", part)
+                   for number, part in enumerate(parts))
+
+
+def _code(text: str) -> str:
+    fence = "`" * (1 + max((len(run) for run in re.findall("`+", text)), default=0))
+    return f"{fence} {text} {fence}" if "`" in text else f"{fence}{text}{fence}"
 
 
 def optimizer_changed() -> None:
