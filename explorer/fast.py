@@ -209,19 +209,24 @@ class Course:
         return float(totals[0]) / part.rows, float(totals[1]) / part.rows
 
     def _measured(self, part: Part) -> tuple[Part, Callable]:
-        return part, tf.function(lambda first, last: _sums(self.model, part, first, last))
+        # Rewriting the loop by AutoGraph would take longer than the first epoch.
+        return part, tf.function(lambda first, last: _sums(self.model, part, first, last), autograph=False)
 
 
 def _sums(model: Stepped, part: Part, first: tf.Tensor, last: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     binary = model.inner.output_shape[-1] == 1
     cost = keras.losses.binary_crossentropy if binary else keras.losses.sparse_categorical_crossentropy
     hit = keras.metrics.binary_accuracy if binary else keras.metrics.sparse_categorical_accuracy
-    total, right = tf.zeros((), tf.float64), tf.zeros((), tf.float64)
-    for step in tf.range(first, last):
+
+    def add(step: tf.Tensor, total: tf.Tensor, right: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         x, y = part.batch(step)
         predicted = model(x, training=False)
         total += tf.cast(tf.reduce_sum(cost(y, predicted)), tf.float64)
         right += tf.cast(tf.reduce_sum(tf.cast(hit(y, predicted), tf.float32)), tf.float64)
+        return step + 1, total, right
+
+    zero = tf.zeros((), tf.float64)
+    _, total, right = tf.while_loop(lambda step, *_: step < last, add, (first, zero, zero), parallel_iterations=1)
     return total, right
 
 

@@ -15,7 +15,7 @@ from explorer.store import DIVERGED, FAILED, FINISHED, INTERRUPTED, QUEUED, STOP
 from explorer.ui import state
 from explorer.view import DONE, UNKNOWN, View
 
-REFRESH_SECONDS = 0.4
+REFRESH_SECONDS = 0.3
 # Failing in one of these, it is the data that are at fault.
 DATA_PHASES = ("loading", "downloading", "preparing")
 
