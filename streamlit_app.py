@@ -13,7 +13,7 @@ st.header("Overfitting explorer")
 try:
     engine = the_engine()
 except SettingError as error:
-    st.error(f"The explorer cannot start: {error}", icon=":material/error:")
+    st.error(f"The explorer cannot start. {state.shown(str(error))}", icon=":material/error:")
     st.stop()
 
 if engine.store.set_aside:

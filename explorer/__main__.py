@@ -1,4 +1,4 @@
-"""The command line: `python -m explorer train` and `python -m explorer doctor`, without the page."""
+"""The command line: train, doctor and bench, without the page."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ def main(arguments: list[str] | None = None) -> int:
     Returns:
         The exit code: 0, 1 where the work failed, 2 where the command was not understood.
     """
-    from explorer.commands import doctor, train
+    from explorer.commands import bench, doctor, train
 
     parser = argparse.ArgumentParser(
         prog="python -m explorer", description="See neural networks overfit and be regularized, without the page.")
     commands = parser.add_subparsers(dest="command", required=True)
-    for command in (train, doctor):
+    for command in (train, doctor, bench):
         command.add_to(commands)
     given = parser.parse_args(arguments)
     try:

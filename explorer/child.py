@@ -9,8 +9,6 @@ import sys
 import time
 import traceback
 from collections.abc import Sequence
-from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 from explorer import checkpoints, data, devices
@@ -26,8 +24,7 @@ STOP = b"s"
 def job_of(run_id: str, attempt: int, config: RunConfig, device: str, label: str, settings: Settings) -> dict[str, Any]:
     """What a child must be told, as JSON can carry it."""
     return {"run_id": run_id, "attempt": attempt, "config": config.canonical_json(), "device": device, "label": label,
-            "settings": {name: str(value) if isinstance(value, Path) else value
-                         for name, value in asdict(settings).items()}}
+            "settings": settings.as_dict()}
 
 
 class Line:
@@ -52,9 +49,7 @@ class Line:
 
 def run(job: dict[str, Any], line: Line) -> None:
     """Train one run to its demands and leave its end in the store, whatever happens."""
-    values = dict(job["settings"])
-    settings = Settings(**values | {
-        "home": Path(values["home"]), "data_dir": Path(values["data_dir"]) if values["data_dir"] else None})
+    settings = Settings.from_dict(job["settings"])
     store = RunStore(settings.store_path)
     run_id, attempt = job["run_id"], job["attempt"]
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import signal
 import sqlite3
@@ -208,7 +209,9 @@ class Engine:
     # -- the worker -----------------------------------------------------------------------------------
 
     def _start_worker(self) -> None:
-        self._worker = WorkerProcess(self.settings.home / "worker.log", self._hear)
+        # A worker that is started ahead of the first run has the time to prepare the data that a page opens with.
+        ahead = [json.dumps(self.settings.as_dict())] if self._warm_at < math.inf else []
+        self._worker = WorkerProcess(self.settings.home / "worker.log", ahead, self._hear)
 
     def _hear(self, message: dict[str, Any]) -> None:
         event = message["event"]

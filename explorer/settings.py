@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 # A limit below the smallest run would allow none.
@@ -105,6 +105,16 @@ class Settings:
                 values[field.name] = int(text)
         values.setdefault("home", default_home(environ))
         return cls(**values)
+
+    def as_dict(self) -> dict[str, object]:
+        """The settings as JSON can carry them to another process."""
+        return {name: str(value) if isinstance(value, Path) else value for name, value in asdict(self).items()}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, object]) -> Settings:
+        """Read what `as_dict` gave."""
+        folders = {name: Path(values[name]) if values[name] else None for name in ("home", "data_dir")}
+        return cls(**{**values, **folders})
 
     @property
     def store_path(self) -> Path:

@@ -18,8 +18,10 @@ import time
 import traceback
 from typing import Any, TextIO
 
-from explorer import child, devices
+from explorer import child, data, devices
+from explorer.config import RunConfig
 from explorer.devices import Hardware
+from explorer.settings import Settings
 
 # How long children may take to keep a checkpoint when the parent is gone.
 FAREWELL_SECONDS = 8.0
@@ -32,12 +34,20 @@ class Worker:
     tell the two apart.
     """
 
-    def __init__(self, answers: TextIO):
-        self._answers = answers
+    def __init__(self, answers: TextIO, preparing: int | None = None):
+        self._answers, self._preparing = answers, preparing
         self._selector = selectors.DefaultSelector()
         self._children: dict[tuple[str, int], tuple[int | subprocess.Popen, socket.socket]] = {}
         self._spare: tuple[subprocess.Popen, socket.socket] | None = None
         self._forks = False
+
+    def _reap_preparer(self, end: bool = False) -> None:
+        if self._preparing is None:
+            return
+        if end:
+            os.kill(self._preparing, signal.SIGKILL)
+        if os.waitpid(self._preparing, 0 if end else os.WNOHANG)[0]:
+            self._preparing = None
 
     def serve(self) -> None:
         """Listen until the parent closes the line."""
@@ -46,7 +56,9 @@ class Worker:
         self._selector.register(0, selectors.EVENT_READ)
         text = b""
         while True:
-            for key, _ in self._selector.select():
+            ready = self._selector.select()
+            self._reap_preparer()
+            for key, _ in ready:
                 if key.fd != 0:
                     self._bury(key.data)
                     continue
@@ -135,6 +147,7 @@ class Worker:
         self._say(event="ended", run_id=key[0], attempt=key[1], code=code)
 
     def _leave(self) -> None:
+        self._reap_preparer(end=True)
         for _, line in self._children.values():
             line.shutdown(socket.SHUT_RDWR)
         if self._spare:
@@ -184,13 +197,33 @@ def _fresh_child() -> tuple[subprocess.Popen, socket.socket]:
     return process, ours
 
 
+def _prepare_data(settings: Settings, answers: TextIO) -> int | None:
+    """Put the data that a page opens with into the compact cache, beside the import of TensorFlow."""
+    dataset = data.default_dataset(settings)
+    if sys.platform != "linux" or data.is_prepared(dataset, settings):
+        return None
+    pid = os.fork()
+    if pid == 0:
+        try:
+            # Kept open here, these would hide the worker's end from its parent.
+            os.close(0)
+            os.close(answers.fileno())
+            data.load(RunConfig(dataset=dataset), settings)
+        except data.DataError:
+            pass  # the run that needs them will say so
+        finally:
+            os._exit(0)
+    return pid
+
+
 def main() -> None:
     # What libraries print must not mix with the answers.
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
     # Ctrl-C in a terminal reaches the whole group; the parent decides what it means.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    Worker(answers).serve()
+    preparing = _prepare_data(Settings.from_dict(json.loads(sys.argv[1])), answers) if len(sys.argv) > 1 else None
+    Worker(answers, preparing).serve()
 
 
 if __name__ == "__main__":

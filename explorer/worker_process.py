@@ -20,11 +20,12 @@ class WorkerProcess:
 
     Args:
         log: file for what libraries print.
+        arguments: of the worker program.
         hear: is called with each message of the worker, in a thread of its own; at its end with
             `{"event": "died", "code": …}`.
     """
 
-    def __init__(self, log: Path, hear: Callable[[dict[str, Any]], None]):
+    def __init__(self, log: Path, arguments: list[str], hear: Callable[[dict[str, Any]], None]):
         log.parent.mkdir(parents=True, exist_ok=True)
         mode = "a" if log.exists() and log.stat().st_size < MOST_LOG_BYTES else "w"
         environment = os.environ | {
@@ -35,7 +36,7 @@ class WorkerProcess:
         }
         with open(log, mode, encoding="utf-8") as stream:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "explorer.worker"], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                [sys.executable, "-m", "explorer.worker", *arguments], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                 stderr=stream, env=environment)
         self._hear = hear
         self._speaking = threading.Lock()

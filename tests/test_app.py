@@ -191,7 +191,17 @@ def test_a_variable_that_cannot_be_used_is_named(own_page):
     at = fixture.open()
     assert not at.exception
     assert len(at.error) == 1
-    assert all(word in at.error[0].value for word in ("EXPLORER_MAX_EPOCHS", "whole number", "'many'"))
+    assert all(word in _plain(at.error[0].value) for word in ("EXPLORER_MAX_EPOCHS", "whole number", "'many'"))
+    fixture.close = lambda: None  # there is no engine to close
+
+
+def test_a_home_that_cannot_be_written_is_named(own_page, tmp_path):
+    (tmp_path / "file").write_text("no folder")
+    fixture = own_page(EXPLORER_HOME=str(tmp_path / "file" / "home"))
+    at = fixture.open()
+    assert not at.exception
+    assert len(at.error) == 1
+    assert all(word in _plain(at.error[0].value) for word in ("EXPLORER_HOME", "can be written", "home"))
     fixture.close = lambda: None  # there is no engine to close
 
 

@@ -12,7 +12,8 @@ from explorer.data.prepare import Prepared, prepare
 from explorer.data.rows import Examples, PixelRows, WordRows
 from explorer.settings import Settings
 
-__all__ = ["DATASETS", "DataError", "DatasetInfo", "Prepared", "default_dataset", "load", "present", "version"]
+__all__ = [
+    "DATASETS", "DataError", "DatasetInfo", "Prepared", "default_dataset", "is_prepared", "load", "present", "version"]
 
 # Shown with each failure of a file; the page makes a button of it.
 EMBEDDED = {"imdb": "reviews", "mnist": "digits"}
@@ -44,6 +45,11 @@ def version(dataset: str, settings: Settings) -> str:
         return files.checksum(path) if path else info.sha256
     except OSError:
         return info.sha256
+
+
+def is_prepared(dataset: str, settings: Settings) -> bool:
+    """Whether the compact cache holds the data set already."""
+    return cache.path_of(settings.cache, dataset, version(dataset, settings)).exists()
 
 
 def load(config: RunConfig, settings: Settings, report: Report = lambda *_: None) -> Prepared:

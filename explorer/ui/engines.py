@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import atexit
 import gc
+import sqlite3
 
 import streamlit as st
 
 from explorer.engine import Engine
-from explorer.settings import Settings
+from explorer.settings import SettingError, Settings
 
 
 @st.cache_resource(show_spinner=False)
@@ -16,9 +17,14 @@ def engine() -> Engine:
     """Start the engine with the first visit; it ends with the process.
 
     Raises:
-        SettingError: an EXPLORER_* variable cannot be used.
+        SettingError: an EXPLORER_* variable cannot be used, or the folder that it names.
     """
-    started = Engine(Settings.from_environment())
+    settings = Settings.from_environment()
+    try:
+        started = Engine(settings)
+    except (OSError, sqlite3.Error) as error:
+        raise SettingError(f"EXPLORER_HOME: expected a folder on a local disk that can be written, received "
+                           f"{str(settings.home)!r} ({error}).") from error
     atexit.register(started.close)
     # What is loaded by now stays for good: collections that skip it keep the page quick for many sessions.
     gc.collect()

@@ -120,6 +120,8 @@ def _status(view: View) -> None:
     elif view.state == QUEUED:
         ahead = f"{view.place} {'run' if view.place == 1 else 'runs'} ahead" if view.place else "next"
         text = f"Waiting in the queue: {ahead}"
+    elif view.state == DONE and len(view.epochs) < view.demand.epochs and run.status != DIVERGED:
+        fraction, text = 1.0, f"Ended by early stopping after epoch {len(view.epochs)} of at most {view.demand.epochs}"
     elif not view.is_live:
         text = f"{len(view.epochs)} of {view.demand.epochs} epochs"
     elif run.phase == "downloading":
