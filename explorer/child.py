@@ -27,6 +27,10 @@ def job_of(run_id: str, attempt: int, config: RunConfig, device: str, label: str
             "settings": settings.as_dict()}
 
 
+class _Asked(Exception):
+    """Raised to leave before training has begun."""
+
+
 class Line:
     """The child's end of the line to its worker: a byte says stop, silence for ever says that nobody is left."""
 
@@ -54,7 +58,9 @@ def run(job: dict[str, Any], line: Line) -> None:
     run_id, attempt = job["run_id"], job["attempt"]
     try:
         status, message = _train(job, store, settings, line)
-        store.end(run_id, attempt, status, message, _peak_mb())
+        store.end(run_id, attempt, status, message, _peak_mb(), obeyed=bool(line.said))
+    except _Asked:
+        store.end(run_id, attempt, line.said, _farewell(line.said), _peak_mb(), obeyed=True)
     except Superseded:
         return
     except data.DataError as error:
@@ -75,13 +81,18 @@ def _train(job: dict[str, Any], store: RunStore, settings: Settings, line: Line)
         phase = new_phase
         store.write_progress(run_id, attempt, phase, progress)
 
+    def tell_or_leave(what: str, done: int, total: int) -> None:
+        tell(what, {"done": done, "total": total})
+        if line.asked():
+            raise _Asked
+
     def over_time() -> bool:
         return time.monotonic() - began > settings.max_seconds
 
     tell("loading", {})
-    prepared = data.load(config, settings, lambda what, done, total: tell(what, {"done": done, "total": total}))
+    prepared = data.load(config, settings, tell_or_leave)
     if line.asked():
-        return line.said, _farewell(line.said)
+        raise _Asked
 
     import tensorflow as tf
 

@@ -9,6 +9,8 @@ import sqlite3
 import sys
 import threading
 import time
+import traceback
+from collections import deque
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,7 +22,7 @@ from explorer.fields import plain
 from explorer.limits import require
 from explorer.owners import Owner, is_alive
 from explorer.settings import Settings
-from explorer.store import FAILED, INTERRUPTED, QUEUED, RUNNING, STOPPED, Run, RunStore
+from explorer.store import FAILED, INTERRUPTED, QUEUED, STOPPED, Run, RunStore
 from explorer.view import DONE, View, look
 from explorer.worker_process import WorkerProcess
 
@@ -31,9 +33,11 @@ IDLE_SECONDS = 0.5
 GRACE_SECONDS = 15.0
 # The page that starts the engine is drawn first: importing TensorFlow takes a core for seconds.
 WARM_UP_DELAY = 1.0
-# A worker that dies again and again is started ever more slowly, and runs that it never began are given up
-# after so many deaths.
+# A worker that dies again and again without having begun a run is started ever more slowly, and after so many
+# deaths the runs that wait for it are given up.
 MOST_DEATHS = 3
+# What killed processes left half-written is removed when it is so old.
+LEFTOVER_SECONDS = 86_400
 LONGEST_PAUSE = 60.0
 
 
@@ -54,28 +58,37 @@ class _Charge:
 class Engine:
     """One for each process that wants runs trained; several may share a store.
 
+    Only the engine's own thread touches its runs in hand: what the worker says is put into its post.
+
     Args:
         settings: folders and limits.
-        warm: start the worker soon, so that it is warm when the first run comes; without, it is started
-            with the first run that this engine takes.
+        warm: start the worker soon, so that it is warm when the first run comes; without, it is started with
+            the first run that this engine takes.
+        own_only: take no runs but those submitted here; for a program that will not stay.
     """
 
-    def __init__(self, settings: Settings, *, warm: bool = True):
+    def __init__(self, settings: Settings, *, warm: bool = True, own_only: bool = False):
         self.settings = settings
         self.store = RunStore(settings.store_path)
         self.hardware: Hardware | None = None
+        _sweep(settings)
         self._owners = settings.home / "engines"
         self._owner = Owner(self._owners)
+        self._own_only, self._mine = own_only, set()
         # By run and attempt: the process of one attempt may outlive the store's word that it has ended.
         self._charges: dict[tuple[str, int], _Charge] = {}
-        self._lock = threading.RLock()
-        self._wake = threading.Event()
-        self._closing = False
+        self._post: deque[dict[str, Any]] = deque()
+        self._wake, self._closing = threading.Event(), threading.Event()
         self._worker: WorkerProcess | None = None
         self._deaths, self._not_before = 0, 0.0
         self._warm_at = time.monotonic() + WARM_UP_DELAY if warm else math.inf
         self._thread = threading.Thread(target=self._loop, name="engine", daemon=True)
         self._thread.start()
+
+    @property
+    def is_broken(self) -> bool:
+        """Whether the training process does not start, so that nothing can be trained."""
+        return self.hardware is None and self._deaths >= MOST_DEATHS
 
     # -- what the page and the command line ask -------------------------------------------------------
 
@@ -105,6 +118,7 @@ class Engine:
         waiting = self.store.counts().get(QUEUED, 0)
         if not (run and run.is_live) and waiting >= self.settings.max_queue:
             raise QueueFull(f"{plain(waiting)} runs are waiting, the most that may wait here. Try again in a while.")
+        self._mine.add(run_id)
         self.store.request(run_id, config, demand, library_versions())
         self._wake.set()
         return run_id
@@ -121,10 +135,9 @@ class Engine:
 
     def close(self) -> None:
         """End the worker and leave the store in order; runs in hand are kept as interrupted."""
-        with self._lock:
-            if self._closing:
-                return
-            self._closing = True
+        if self._closing.is_set():
+            return
+        self._closing.set()
         self._wake.set()
         self._thread.join()
         if self._worker:
@@ -136,8 +149,9 @@ class Engine:
 
     def _loop(self) -> None:
         next_recovery = 0.0
-        while not self._closing:
+        while not self._closing.is_set():
             try:
+                self._read_post()
                 if time.monotonic() >= next_recovery:
                     self._recover()
                     next_recovery = time.monotonic() + 5
@@ -145,66 +159,64 @@ class Engine:
                     self._start_worker()
                 self._take_on()
                 self._pass_stops_on()
-            except sqlite3.Error as error:
-                # Another program may hold the store, or the disk be full: the queue waits, it is not lost.
-                print(f"explorer: the store cannot be used just now ({error}); trying again", file=sys.stderr)
-                time.sleep(1)
+            except Exception as error:
+                # Another program may hold the store, the disk be full, processes run short: the queue waits, it is
+                # not lost, and this thread must outlive it all.
+                if not isinstance(error, sqlite3.Error):
+                    traceback.print_exc()
+                print(f"explorer: trying again in a second ({error})", file=sys.stderr)
+                self._closing.wait(1)
             self._wake.wait(TICK_SECONDS if self._charges else IDLE_SECONDS)
             self._wake.clear()
 
     def _take_on(self) -> None:
-        while len(self._charges) < self.settings.runs_at_once:
-            if self._worker is None and time.monotonic() < self._not_before:
-                return
-            run = self.store.claim(self._owner.name)
+        while len(self._charges) < self.settings.runs_at_once and not self._closing.is_set():
+            if self._worker is None or self.hardware is None:
+                waiting = self._mine if self._own_only else None
+                if self._worker is None and time.monotonic() >= self._not_before and self.store.any_waiting(waiting):
+                    self._start_worker()
+                if not self.is_broken:
+                    return
+            run = self.store.claim(self._owner.name, self._mine if self._own_only else None)
             if run is None:
                 return
-            if self._worker is None:
-                self._start_worker()
             self._start(run)
 
     def _start(self, run: Run) -> None:
-        with self._lock:
-            hardware = self.hardware
-        if hardware is None:
-            # The worker is still warming up; a device by hand has to wait for it, `auto` goes with it.
-            deadline = time.monotonic() + 120
-            while self.hardware is None and time.monotonic() < deadline and not self._closing and self._worker:
-                time.sleep(0.02)
-            hardware = self.hardware
-        if hardware is None:
+        if self.is_broken:
             self.store.end(run.run_id, run.attempt, FAILED,
-                           f"The training process did not start; see {self.settings.home / 'worker.log'}.")
+                           f"The training process does not start: see {self.settings.home / 'worker.log'}, and what "
+                           "python -m explorer doctor says.")
             return
         wanted = run.demands[-1].device if run.demands else "auto"
+        busy = [charge.device for charge in self._charges.values()]
         try:
-            device = devices.choose(
-                wanted, hardware, (charge.device for charge in self._charges.values()), self.settings.device)
+            device = devices.choose(wanted, self.hardware, busy, self.settings.device)
         except DeviceError as error:
             self.store.end(run.run_id, run.attempt, FAILED, str(error))
             return
-        with self._lock:
-            self._charges[run.run_id, run.attempt] = _Charge(device)
-        job = job_of(run.run_id, run.attempt, run.config, device, hardware.label(device), self.settings)
-        worker = self._worker
-        if worker is None or not worker.say(do="train", job=job):
+        self._charges[run.run_id, run.attempt] = _Charge(device)
+        job = job_of(run.run_id, run.attempt, run.config, device, self.hardware.label(device), self.settings)
+        if not self._worker.say(do="train", job=job):
             self._lost((run.run_id, run.attempt), "The training process ended before this run began.")
 
     def _pass_stops_on(self) -> None:
-        for (run_id, attempt), charge in list(self._charges.items()):
+        for (run_id, attempt), charge in self._charges.items():
+            if self._worker is None:
+                return
             if charge.stop_sent is None:
                 run = self.store.run(run_id)
-                if run and run.stop and run.attempt == attempt and self._worker:
+                if run and run.stop and run.attempt == attempt:
                     charge.stop_sent = time.monotonic()
                     self._worker.say(do="stop", run_id=run_id, attempt=attempt)
-            elif not charge.killed and time.monotonic() - charge.stop_sent > GRACE_SECONDS and self._worker:
+            elif not charge.killed and time.monotonic() - charge.stop_sent > GRACE_SECONDS:
                 charge.killed = True
                 self._worker.say(do="kill", run_id=run_id, attempt=attempt)
 
     def _recover(self) -> None:
-        for run in self.store.with_status(RUNNING):
-            if run.owner != self._owner.name and not is_alive(self._owners, run.owner):
-                self.store.interrupt(run.owner, "The explorer ended while this run was training.")
+        for owner in self.store.owners():
+            if owner != self._owner.name and not is_alive(self._owners, owner):
+                self.store.interrupt(owner, "The explorer ended while this run was training.")
 
     # -- the worker -----------------------------------------------------------------------------------
 
@@ -214,24 +226,35 @@ class Engine:
         self._worker = WorkerProcess(self.settings.home / "worker.log", ahead, self._hear)
 
     def _hear(self, message: dict[str, Any]) -> None:
+        self._post.append(message)
+        self._wake.set()
+
+    def _read_post(self) -> None:
+        while self._post:
+            # Taken off only when it has been dealt with: where the store could not be written, it comes again.
+            self._heed(self._post[0])
+            self._post.popleft()
+
+    def _heed(self, message: dict[str, Any]) -> None:
         event = message["event"]
         if event == "ready":
             self.hardware = Hardware.from_dict(message["hardware"])
-            self._deaths = 0
         elif event == "started":
-            with self._lock:
-                charge = self._charges.get((message["run_id"], message["attempt"]))
-                if charge:
-                    charge.pid = message["pid"]
+            self._deaths = 0
+            charge = self._charges.get((message["run_id"], message["attempt"]))
+            if charge:
+                charge.pid = message["pid"]
         elif event == "ended":
             self._ended(message["run_id"], message["attempt"], message["code"])
         elif event == "died":
-            self._worker_died(message["code"])
-        self._wake.set()
+            for key in list(self._charges):
+                self._lost(key, f"The process that trains {_cause(message['code'])}.")
+            self._worker = None
+            self._deaths += 1
+            self._not_before = time.monotonic() + min(LONGEST_PAUSE, 0.5 * 2**self._deaths)
 
     def _ended(self, run_id: str, attempt: int, code: int) -> None:
-        with self._lock:
-            charge = self._charges.pop((run_id, attempt), None)
+        charge = self._charges.get((run_id, attempt))
         if charge is None:
             return
         if charge.killed:
@@ -242,27 +265,24 @@ class Engine:
         else:
             # An orderly child has closed its run already; this is for one that could not reach the store.
             self.store.end(run_id, attempt, FAILED, f"The training process ended without a result. {_KEPT}")
+        del self._charges[run_id, attempt]
 
     def _lost(self, key: tuple[str, int], why: str) -> None:
-        with self._lock:
-            charge = self._charges.pop(key, None)
-        if charge is None:
-            return
-        if charge.pid == 0 and self._deaths <= MOST_DEATHS:
+        if self._charges[key].pid == 0 and self._deaths <= MOST_DEATHS:
             self.store.put_back(*key)  # it never began: its turn comes again, and nobody need know
         else:
             self.store.end(*key, INTERRUPTED, f"{why} {_KEPT}")
+        del self._charges[key]
 
-    def _worker_died(self, code: int) -> None:
-        with self._lock:
-            self._worker = None
-            self._deaths += 1
-            self._not_before = time.monotonic() + min(LONGEST_PAUSE, 0.5 * 2**self._deaths)
-            lost = list(self._charges)
-        if self._closing:
-            return
-        for key in lost:
-            self._lost(key, f"The process that trains {_cause(code)}.")
+
+def _sweep(settings: Settings) -> None:
+    for folder in (settings.cache, settings.checkpoints):
+        for path in folder.glob("*.part"):
+            try:
+                if time.time() - path.stat().st_mtime > LEFTOVER_SECONDS:
+                    path.unlink()
+            except OSError:
+                continue  # another engine sweeps too
 
 
 _KEPT = "Every finished epoch is kept; Continue goes on from there."

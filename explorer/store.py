@@ -124,7 +124,7 @@ class RunStore:
             found = db.execute("SELECT status, demands FROM runs WHERE run_id = ?", (run_id,)).fetchone()
             if found and found["status"] in (QUEUED, RUNNING):
                 demands = _merged([*_demands(found["demands"]), demand])
-                # Who asks for it now takes back a stop that is not yet carried out.
+                # Who asks for it now takes back a stop that is not yet carried out; `end` heeds it.
                 db.execute("UPDATE runs SET demands = ?, stop = 0 WHERE run_id = ?", (_dump(demands), run_id))
             elif found:
                 db.execute(
@@ -139,17 +139,32 @@ class RunStore:
             _event(db, run_id, "requested", json.dumps(asdict(demand)))
         return self.run(run_id)
 
-    def claim(self, owner: str) -> Run | None:
-        """Take the next run of the queue; of several that ask at once, one gets it."""
+    def claim(self, owner: str, only: Iterable[str] | None = None) -> Run | None:
+        """Take the next run of the queue; of several that ask at once, one gets it.
+
+        Args:
+            owner: who takes it.
+            only: runs to choose from; all of them by default.
+        """
         with self._write() as db:
-            row = db.execute(
-                "SELECT run_id FROM runs WHERE status = ? ORDER BY ticket LIMIT 1", (QUEUED,)).fetchone()
-            if row is None:
-                return None
-            db.execute(
-                "UPDATE runs SET status = ?, owner = ?, attempt = attempt + 1, phase = 'starting', "
-                "progress = '{}' WHERE run_id = ?", (RUNNING, owner, row["run_id"]))
-        return self.run(row["run_id"])
+            for row in self._waiting(db, only):
+                try:
+                    _run(row)
+                except (ValueError, TypeError, KeyError) as error:
+                    db.execute("UPDATE runs SET status = ?, message = ? WHERE run_id = ?",
+                               (FAILED, f"This version of the explorer cannot read the run's settings ({error}).",
+                                row["run_id"]))
+                    continue
+                db.execute(
+                    "UPDATE runs SET status = ?, owner = ?, attempt = attempt + 1, phase = 'starting', "
+                    "progress = '{}' WHERE run_id = ?", (RUNNING, owner, row["run_id"]))
+                return _run(db.execute("SELECT * FROM runs WHERE run_id = ?", (row["run_id"],)).fetchone())
+        return None
+
+    def any_waiting(self, only: Iterable[str] | None = None) -> bool:
+        """Whether there is anything to claim."""
+        with self._read() as db:
+            return bool(self._waiting(db, only))
 
     def ask_to_stop(self, run_id: str) -> None:
         """Stop a run: at once if it waits, within one batch if it trains."""
@@ -195,20 +210,26 @@ class RunStore:
             self._hold(db, run_id, attempt)
             db.execute("UPDATE runs SET device = ?, threads = ? WHERE run_id = ?", (device, threads, run_id))
 
-    def end(self, run_id: str, attempt: int, status: str, message: str = "", peak_mb: float = 0.0) -> bool:
+    def end(self, run_id: str, attempt: int, status: str, message: str = "", peak_mb: float = 0.0,
+            obeyed: bool = False) -> bool:
         """Close an attempt.
 
-        A demand that grew while the last epoch was computed sends a finished run back into the queue.
+        A demand that grew while the last epoch was computed sends a finished run back into the queue, and so does
+        one that was made after a stop had been sent and before it was obeyed.
+
+        Args:
+            obeyed: whether it ends because it was told to stop.
 
         Returns:
             Whether this attempt still had the run.
         """
         with self._write() as db:
-            row = db.execute("SELECT status, attempt, demands FROM runs WHERE run_id = ?", (run_id,)).fetchone()
+            row = db.execute("SELECT status, attempt, demands, stop FROM runs WHERE run_id = ?", (run_id,)).fetchone()
             if row is None or row["attempt"] != attempt or row["status"] != RUNNING:
                 return False
             curve = [metrics.get("val_crossentropy") for metrics in _epochs(db, run_id)]
-            if status == FINISHED and not satisfied(curve, _demands(row["demands"])):
+            taken_back = status == STOPPED and obeyed and not row["stop"]
+            if (status == FINISHED or taken_back) and not satisfied(curve, _demands(row["demands"])):
                 db.execute("UPDATE runs SET status = ?, ticket = ?, phase = '', progress = '{}' WHERE run_id = ?",
                            (QUEUED, _next_ticket(db), run_id))
             else:
@@ -272,6 +293,12 @@ class RunStore:
             rows = db.execute(f"SELECT * FROM runs WHERE status IN ({marks}) ORDER BY ticket", statuses).fetchall()
         return [_run(row) for row in rows]
 
+    def owners(self) -> set[str]:
+        """Owners of the runs that are being trained."""
+        with self._read() as db:
+            rows = db.execute("SELECT DISTINCT owner FROM runs WHERE status = ?", (RUNNING,)).fetchall()
+        return {row["owner"] for row in rows}
+
     def place(self, run_id: str) -> int:
         """How many runs wait before this one."""
         with self._read() as db:
@@ -314,7 +341,8 @@ class RunStore:
             try:
                 yield db
             except BaseException:
-                db.execute("ROLLBACK")
+                if db.in_transaction:  # SQLite itself rolls back when the disk is full
+                    db.execute("ROLLBACK")
                 raise
             db.execute("COMMIT")
 
@@ -344,6 +372,11 @@ class RunStore:
             part = Path(f"{self.path}{ending}")
             if part.exists():
                 part.rename(f"{self.set_aside}{ending}")
+
+    @staticmethod
+    def _waiting(db: sqlite3.Connection, only: Iterable[str] | None) -> list[sqlite3.Row]:
+        rows = db.execute("SELECT * FROM runs WHERE status = ? ORDER BY ticket", (QUEUED,)).fetchall()
+        return rows if only is None else [row for row in rows if row["run_id"] in set(only)]
 
     @staticmethod
     def _hold(db: sqlite3.Connection, run_id: str, attempt: int) -> None:

@@ -1,4 +1,4 @@
-"""Words that the page and the command line share: a title, a help sentence and a place for each control."""
+"""Words that the page and the command line share: a title and a help sentence for each control, names of choices."""
 
 from __future__ import annotations
 

@@ -55,12 +55,19 @@ class View:
         return statistics.median(recent) if recent else None
 
     @property
+    def epoch(self) -> int:
+        """The epoch in hand. It may be one that is stored already, where a checkpoint was lost."""
+        told = self.run.progress.get("epoch", 0) if self.run else 0
+        # Between the end of an epoch and the first word of the next, the last word is of one that is complete.
+        return told if 0 < told < self.reached else self.reached + 1
+
+    @property
     def fraction(self) -> float:
         """Share of the wanted epochs that is done, the epoch in hand included."""
-        inside = 0.0
-        if self.run and self.run.progress.get("steps") and self.run.progress["epoch"] == self.reached + 1:
-            inside = self.run.progress["step"] / self.run.progress["steps"]
-        return min(1.0, (len(self.epochs) + inside) / self.demand.epochs)
+        told, inside = (self.run.progress if self.run else {}), 0.0
+        if told.get("steps") and told["epoch"] == self.epoch:
+            inside = told["step"] / told["steps"]
+        return min(1.0, (self.epoch - 1 + inside) / self.demand.epochs)
 
     @property
     def seconds_left(self) -> float | None:
@@ -76,8 +83,8 @@ def look(run: Run | None, epochs: list[dict[str, Any]], scores: dict[int, dict[s
     curve = [row["val_crossentropy"] for row in epochs]
     end = met_at(curve, demand)
     shown = epochs[: demand.epochs]
-    # A curve is done when its test score is known too; after a crash between the two it is not.
-    done = run.status == DIVERGED or (end is not None and any(epoch >= end for epoch in scores))
+    # A curve is done when its test score is known too, or it has gone on beyond; a crash may lie between the two.
+    done = run.status == DIVERGED or (end is not None and (len(epochs) > end or any(epoch >= end for epoch in scores)))
     score = scores.get(len(shown))
     if score is None and shown and run.config.validation == "test":
         # Validated on the test set, every epoch has its test score.

@@ -52,7 +52,7 @@ class Worker:
     def serve(self) -> None:
         """Listen until the parent closes the line."""
         hardware = self._warm_up()
-        self._say(event="ready", hardware=hardware.as_dict(), start="fork" if self._forks else "fresh")
+        self._say(event="ready", hardware=hardware.as_dict())
         self._selector.register(0, selectors.EVENT_READ)
         text = b""
         while True:
@@ -90,7 +90,11 @@ class Worker:
 
     def _obey(self, order: dict[str, Any]) -> None:
         if order["do"] == "train":
-            self._start(order["job"])
+            try:
+                self._start(order["job"])
+            except OSError as error:  # no more processes, no more memory: the others are not to suffer for it
+                print(f"the run could not be started: {error}", file=sys.stderr)
+                self._say(event="ended", run_id=order["job"]["run_id"], attempt=order["job"]["attempt"], code=1)
         elif (order["run_id"], order["attempt"]) in self._children:
             process, line = self._children[order["run_id"], order["attempt"]]
             if order["do"] == "stop":

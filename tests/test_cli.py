@@ -62,6 +62,19 @@ def test_bad_options_end_with_exit_code_2_and_the_message_of_the_page(tmp_path, 
     assert "Traceback" not in done.stderr
 
 
+def test_a_graphics_card_that_is_not_here_is_named(tmp_path):
+    done = explorer(tmp_path, "train", *SMALL, "--device", "gpu:7")
+    assert done.returncode == 2 and "device: expected auto or one of cpu" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_home_that_cannot_be_written_is_named(tmp_path):
+    (tmp_path / "file").write_text("no folder")
+    done = explorer(tmp_path / "file" / "home", "train", *SMALL)
+    assert done.returncode == 2 and done.stderr.startswith("EXPLORER_HOME: expected a folder")
+    assert "Traceback" not in done.stderr
+
+
 def test_limits_of_the_installation_hold_here_too(tmp_path):
     done = explorer(tmp_path, "train", "--dataset", "digits", "--epochs", "9", EXPLORER_MAX_EPOCHS="5")
     assert done.returncode == 2 and "epochs: expected at most 5 here, received '9'." in done.stderr

@@ -279,3 +279,68 @@ def test_asked_for_again_at_once_each_attempt_ends_for_itself(engine):
         demand = Demand(epochs=epochs)
         run_id = engine.submit(CONFIG, demand)
         assert ended(engine, run_id, demand).state == DONE
+
+
+def test_a_store_that_cannot_be_written_for_a_while_leaves_no_run_hanging(engine):
+    run_id = engine.submit(CONFIG, LONG)
+    child = in_the_middle(engine, run_id)
+    with engine.store._write():  # another program has the store
+        os.kill(child, signal.SIGKILL)
+        wait_for(lambda: not alive(child))
+        time.sleep(0.5)
+    assert ended(engine, run_id, LONG).state == "failed"
+    assert ended(engine, engine.submit(CONFIG.with_(seed=1), Demand(epochs=1)), Demand(epochs=1)).state == DONE
+
+
+def test_settings_that_cannot_be_read_fail_alone(engine):
+    with engine.store._write() as db:
+        db.execute("INSERT INTO runs (run_id, config, versions, created_at, status, demands, ticket) "
+                   "VALUES ('odd', '{\"dropout\": 7}', '{}', 0, 'queued', '[]', 0)")
+    good = engine.submit(CONFIG, Demand(epochs=1))
+    assert ended(engine, good, Demand(epochs=1)).state == DONE
+    assert engine.store.counts() == {"failed": 1, "finished": 1}
+
+
+def test_a_program_that_will_not_stay_takes_no_runs_of_others(settings):
+    guest = Engine(settings, own_only=True)
+    try:
+        store = guest.store
+        store.request("someone-else", CONFIG.with_(seed=5), Demand(epochs=1), {})
+        run_id = guest.submit(CONFIG, Demand(epochs=2))
+        assert ended(guest, run_id, Demand(epochs=2)).state == DONE
+    finally:
+        guest.close()
+    assert store.run("someone-else").status == "queued"
+
+
+def test_asked_for_again_before_a_stop_is_obeyed_it_trains_on(engine):
+    run_id = engine.submit(CONFIG, LONG)
+    in_the_middle(engine, run_id)
+    engine.stop(run_id)
+    more = Demand(epochs=engine.look(run_id, LONG).reached + 30)
+    engine.submit(CONFIG, more)
+    wait_for(lambda: engine.look(run_id, more).state == DONE)
+
+
+def test_a_slice_of_a_run_that_others_train_on_is_known_at_once(engine):
+    run_id = engine.submit(CONFIG, LONG)
+    in_the_middle(engine, run_id)
+    assert engine.look(run_id, Demand(epochs=2)).state == DONE
+    assert engine.look(run_id, LONG).state == "running"
+
+
+def test_a_training_process_that_never_starts_is_said(settings, monkeypatch):
+    monkeypatch.setattr("explorer.engine.LONGEST_PAUSE", 0.1)
+    monkeypatch.setenv("TF_CPP_MIN_LOG_LEVEL", "3")
+    # A file that hides TensorFlow: importing it fails, as on a machine where it is not installed.
+    hidden = settings.home.parent / "hidden"
+    hidden.mkdir()
+    (hidden / "tensorflow.py").write_text("raise ImportError('not here')")
+    monkeypatch.setenv("PYTHONPATH", str(hidden))
+    engine = Engine(settings)
+    try:
+        run_id = engine.submit(CONFIG, Demand(epochs=1))
+        view = ended(engine, run_id, Demand(epochs=1))
+        assert view.state == "failed" and "doctor" in view.run.message
+    finally:
+        engine.close()

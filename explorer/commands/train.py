@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sqlite3
 import sys
 import time
 from dataclasses import fields
@@ -50,8 +51,16 @@ def run(given: argparse.Namespace, settings: Settings) -> int:
     except FieldError as error:
         print(error, file=sys.stderr)
         return 2
-    engine = Engine(settings, warm=False)
     try:
+        # A device by hand is checked against the machine, so the worker has to look first.
+        engine = Engine(settings, warm=demand.device.startswith("gpu"), own_only=True)
+    except (OSError, sqlite3.Error) as error:
+        print(f"EXPLORER_HOME: expected a folder on a local disk that can be written, received "
+              f"{str(settings.home)!r} ({error}).", file=sys.stderr)
+        return 2
+    try:
+        while demand.device.startswith("gpu") and engine.hardware is None and not engine.is_broken:
+            time.sleep(POLL_SECONDS)
         if engine.store.set_aside:
             print(f"The store was damaged and has been set aside as {engine.store.set_aside}.", file=sys.stderr)
         try:

@@ -8,6 +8,7 @@ import shutil
 import socket
 import tempfile
 import threading
+import time
 from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
@@ -17,6 +18,7 @@ from explorer.settings import Settings
 
 # A connection that says nothing for so long has failed; the downloader itself would wait for ever.
 SILENCE_SECONDS = 20
+FETCHING = ".fetching-"
 
 Report = Callable[[str, int, int], None]  # (what is being done, bytes so far, bytes in all)
 
@@ -39,8 +41,11 @@ def find(info: DatasetInfo, settings: Settings) -> Path | None:
     """The file of a data set if it is on this machine."""
     for folder in folders(settings):
         path = folder / info.file
-        if path.is_file():
-            return path
+        try:
+            if path.is_file():
+                return path
+        except OSError:  # a folder that may not be read holds nothing for us
+            continue
     return None
 
 
@@ -61,44 +66,60 @@ def fetch(info: DatasetInfo, report: Report) -> Path:
 
     Args:
         info: a data set with a file.
-        report: is told the bytes so far, about five times a second.
+        report: is told the bytes so far, about five times a second; may raise to leave.
 
     Raises:
-        DataError: it cannot be reached, or what came is not the file.
+        DataError: it cannot be reached, what came is not the file, or there is no place for it.
     """
     import keras
 
-    keras_folder().mkdir(parents=True, exist_ok=True)
-    # In a folder of its own until it is whole and checked: half a file is never taken for the file.
-    private = Path(tempfile.mkdtemp(prefix=".fetching-", dir=keras_folder()))
-    target = private / info.file
-    done = threading.Event()
-
-    def watch() -> None:
-        while not done.wait(0.2):
-            report("downloading", target.stat().st_size if target.exists() else 0, info.bytes)
-
     report("downloading", 0, info.bytes)
-    watcher = threading.Thread(target=watch, daemon=True)
-    watcher.start()
+    try:
+        keras_folder().mkdir(parents=True, exist_ok=True)
+        _sweep(keras_folder())
+        # In a folder of its own until it is whole and checked: half a file is never taken for the file.
+        private = Path(tempfile.mkdtemp(prefix=FETCHING, dir=keras_folder()))
+    except OSError as error:
+        raise DataError(f"{info.title} has no place to be fetched to: {keras_folder()} cannot be written "
+                        f"({error.strerror}). Set KERAS_HOME to a folder that can.") from error
+    failure: list[Exception] = []
+
+    def download() -> None:
+        try:
+            keras.utils.get_file(
+                info.file, origin=info.url, file_hash=info.sha256, cache_dir=str(keras_folder()),
+                cache_subdir=private.name)
+        except Exception as error:  # get_file wraps every failure in a bare Exception
+            failure.append(error)
+
     before = socket.getdefaulttimeout()
     socket.setdefaulttimeout(SILENCE_SECONDS)
     try:
-        fetched = keras.utils.get_file(
-            info.file, origin=info.url, file_hash=info.sha256, cache_dir=str(keras_folder()), cache_subdir=private.name)
-        return Path(fetched).replace(keras_folder() / info.file)
-    except Exception as error:  # get_file wraps every failure in a bare Exception
-        # Its words are for programmers; the cause stands behind the last dashes.
-        reason = str(error).splitlines()[0].split(" -- ")[-1][:200] if str(error) else type(error).__name__
-        raise DataError(
-            f"{info.title} could not be fetched: {reason}. Connect this machine to the network, or put "
-            f"{info.file} into a folder and start with EXPLORER_DATA_DIR set to it."
-        ) from error
+        # In a thread that can be left behind, should the run be stopped meanwhile.
+        thread = threading.Thread(target=download, daemon=True)
+        thread.start()
+        while thread.is_alive():
+            thread.join(0.2)
+            partial = private / info.file
+            report("downloading", partial.stat().st_size if partial.exists() else 0, info.bytes)
+        if failure:
+            # Its words are for programmers; the cause stands behind the last dashes.
+            text = str(failure[0])
+            reason = text.splitlines()[0].split(" -- ")[-1][:200] if text else type(failure[0]).__name__
+            raise DataError(
+                f"{info.title} could not be fetched: {reason}. Connect this machine to the network, or put "
+                f"{info.file} into a folder and start with EXPLORER_DATA_DIR set to it.") from failure[0]
+        return (private / info.file).replace(keras_folder() / info.file)
     finally:
         socket.setdefaulttimeout(before)
-        done.set()
-        watcher.join()
         shutil.rmtree(private, ignore_errors=True)
+
+
+def _sweep(folder: Path) -> None:
+    # What a killed process had begun to fetch; no download takes a day.
+    for path in folder.glob(f"{FETCHING}*"):
+        if time.time() - path.stat().st_mtime > 86_400:
+            shutil.rmtree(path, ignore_errors=True)
 
 
 def unreadable(info: DatasetInfo, path: Path, reason: object) -> DataError:

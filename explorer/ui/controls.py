@@ -105,7 +105,9 @@ def _training(engine: Engine) -> None:
 
 
 def _wait_for_hardware(engine: Engine, was_unknown: bool) -> None:
-    if engine.hardware is None:
+    if engine.is_broken:
+        st.caption("The training process does not start: run `python -m explorer doctor` to see why.")
+    elif engine.hardware is None:
         st.caption("Looking for the hardware …")
     elif was_unknown:
         st.rerun()

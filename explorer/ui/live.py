@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import functools
+import sqlite3
+from collections.abc import Callable
+
 import pandas as pd
 import streamlit as st
 
@@ -11,6 +15,7 @@ from explorer.data import EMBEDDED
 from explorer.devices import DeviceError
 from explorer.engine import Engine, QueueFull
 from explorer.fields import FieldError, plain
+from explorer.stopping import stopping_epoch
 from explorer.store import DIVERGED, FAILED, FINISHED, INTERRUPTED, QUEUED, STOPPED
 from explorer.ui import state
 from explorer.view import DONE, UNKNOWN, View
@@ -20,6 +25,22 @@ REFRESH_SECONDS = 0.3
 DATA_PHASES = ("loading", "downloading", "preparing")
 
 
+def _guarded(draw: Callable[..., None]) -> Callable[..., None]:
+    """Where the store cannot be read, the page says so in one sentence."""
+
+    @functools.wraps(draw)
+    def guarded(*args: object) -> None:
+        try:
+            draw(*args)
+        except sqlite3.Error as error:
+            st.error(f"The store of runs cannot be used just now ({state.shown(str(error))}). Nothing that is finished "
+                     "is lost: wait a moment and reload the page; if it lasts, free disk space or ask the operator.",
+                     icon=":material/error:")
+
+    return guarded
+
+
+@_guarded
 def show(engine: Engine, config: RunConfig, demand: Demand) -> None:
     """Draw the run: its buttons, then everything that moves."""
     run_id = engine.run_id(config)
@@ -47,7 +68,7 @@ def _head(engine: Engine, config: RunConfig, demand: Demand, run_id: str, view: 
 def _buttons(engine: Engine, config: RunConfig, demand: Demand, run_id: str, view: View) -> None:
     ask = {"on_click": _submit, "args": (engine, config, demand), "type": "primary"}
     if view.is_live:
-        st.button("Stop", key="stop", icon=":material/stop:", on_click=engine.stop, args=(run_id,),
+        st.button("Stop", key="stop", icon=":material/stop:", on_click=_stop, args=(engine, run_id),
                   disabled=bool(view.run and view.run.stop),
                   help="Ends training within one batch and keeps what was reached.")
     elif view.state == DONE:
@@ -64,10 +85,17 @@ def _buttons(engine: Engine, config: RunConfig, demand: Demand, run_id: str, vie
 def _submit(engine: Engine, config: RunConfig, demand: Demand) -> None:
     try:
         run_id = engine.submit(config, demand)
-    except (FieldError, DeviceError, QueueFull) as error:
+    except (FieldError, DeviceError, QueueFull, sqlite3.Error) as error:
         st.session_state["problem"] = str(error)
     else:
         st.session_state.setdefault("mine", {})[run_id] = (config, demand)
+
+
+def _stop(engine: Engine, run_id: str) -> None:
+    try:
+        engine.stop(run_id)
+    except sqlite3.Error as error:
+        st.session_state["problem"] = f"The run could not be stopped just now ({error}). Try again."
 
 
 def _elsewhere(engine: Engine, run_id: str) -> None:
@@ -84,9 +112,10 @@ def _elsewhere(engine: Engine, run_id: str) -> None:
             st.caption(f"Still training: **{config.name}** on {config.info.title}, "
                        f"{view.reached} of {demand.epochs} epochs.", width="content")
             st.button("Show it", key=f"show_{other}", type="tertiary", on_click=state.fill, args=(config, demand))
-            st.button("Stop it", key=f"stop_{other}", type="tertiary", on_click=engine.stop, args=(other,))
+            st.button("Stop it", key=f"stop_{other}", type="tertiary", on_click=_stop, args=(engine, other))
 
 
+@_guarded
 def _panel(engine: Engine, config: RunConfig, demand: Demand, run_id: str, was_live: bool) -> None:
     # Whether it has ended is read with the rows, in one snapshot: the last epoch is never missed.
     view = engine.look(run_id, demand)
@@ -94,7 +123,7 @@ def _panel(engine: Engine, config: RunConfig, demand: Demand, run_id: str, was_l
         st.rerun()  # buttons and timer belong to the page
     # One place that is always there, whatever stands in it: what follows keeps its own, and is not made anew.
     with st.container():
-        _status(view)
+        _status(engine, view)
         _failure(view, config)
     shown = history.table(view.epochs)
     _curves(shown, config, demand)
@@ -111,17 +140,20 @@ def _panel(engine: Engine, config: RunConfig, demand: Demand, run_id: str, was_l
             st.dataframe(shown, hide_index=True, height=240, column_config=_columns())
 
 
-def _status(view: View) -> None:
+def _status(engine: Engine, view: View) -> None:
     """One line above the curves, in every state: nothing moves when a run begins or ends."""
     fraction, text = view.fraction, ""
     run = view.run
     if view.state == UNKNOWN:
         text = "Not trained yet"
+    elif view.state == QUEUED and engine.hardware is None:
+        text = f"{texts.PHASES['starting']} …"
     elif view.state == QUEUED:
         ahead = f"{view.place} {'run' if view.place == 1 else 'runs'} ahead" if view.place else "next"
         text = f"Waiting in the queue: {ahead}"
     elif view.state == DONE and len(view.epochs) < view.demand.epochs and run.status != DIVERGED:
-        fraction, text = 1.0, f"Ended by early stopping after epoch {len(view.epochs)} of at most {view.demand.epochs}"
+        stop = stopping_epoch([row["val_crossentropy"] for row in view.epochs], view.demand.patience)
+        fraction, text = 1.0, f"Early stopping after epoch {stop} of at most {view.demand.epochs}"
     elif not view.is_live:
         text = f"{len(view.epochs)} of {view.demand.epochs} epochs"
     elif run.phase == "downloading":
@@ -131,7 +163,9 @@ def _status(view: View) -> None:
     elif run.phase != "training":
         text = f"{texts.PHASES.get(run.phase, run.phase)} …"
     else:
-        parts = [f"Epoch {min(view.reached + 1, view.demand.epochs)} of {view.demand.epochs}"]
+        again = "Computing again" if view.epoch <= view.reached else "Epoch"
+        parts = [f"{again} {'epoch ' if again != 'Epoch' else ''}{min(view.epoch, view.demand.epochs)} "
+                 f"of {view.demand.epochs}"]
         if run.progress.get("step"):
             parts.append(f"batch {run.progress['step']} of {run.progress['steps']}")
         if view.seconds_per_epoch is not None:
