@@ -23,6 +23,8 @@ from explorer.config import Demand, RunConfig
 from explorer.engine import Engine
 from explorer.settings import Settings
 
+# Looking costs time on the cores that train: as often as a page does for the curve, and seldom for the memory.
+LOOK_SECONDS, MEMORY_SECONDS = 0.05, 0.25
 ROOT = Path(__file__).resolve().parents[2]
 # (title, config, epochs, most time as a share of the plain code's, most megabytes above an idle worker)
 ROWS = [
@@ -55,7 +57,7 @@ def ours(engine: Engine, config: RunConfig, epochs: int) -> dict[str, float]:
             last = time.perf_counter() - began
         if not view.is_live:
             break
-        time.sleep(0.005)
+        time.sleep(LOOK_SECONDS)
     done.set()
     watcher.join()
     if view.state != "done":
@@ -66,7 +68,7 @@ def ours(engine: Engine, config: RunConfig, epochs: int) -> dict[str, float]:
 
 def _watch_memory(engine: Engine, run_id: str, memory: list[float], done: threading.Event) -> None:
     # What a forked child has for itself: pages that it shares with the worker are the worker's.
-    while not done.wait(0.02):
+    while not done.wait(MEMORY_SECONDS):
         charge = engine._charges.get((run_id, engine.store.run(run_id).attempt))
         if charge and charge.pid:
             try:
