@@ -60,7 +60,7 @@ def curves(metric: str, epochs: int, classes: int = 2) -> alt.LayerChart:
     """
     title = METRICS[metric]
     train, val = f"train_{metric}", f"val_{metric}"
-    x = alt.X("epoch:Q", title="epoch", axis=alt.Axis(values=ticks(epochs), format="d", grid=False),
+    x = alt.X("epoch:Q", title="epoch", axis=alt.Axis(values=ticks(epochs), format="d", grid=False, labelOverlap=False),
               scale=alt.Scale(domain=[1, max(2, epochs)], nice=False, padding=6))
     if metric == "accuracy":
         # Nothing worth seeing lies below guessing, and a fixed axis does not jump.
