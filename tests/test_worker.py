@@ -1,0 +1,65 @@
+"""The worker where it may not fork: children are fresh processes, and a spare one is kept warm."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from explorer.child import job_of
+from explorer.config import Demand, RunConfig
+from explorer.settings import Settings
+from explorer.store import RunStore
+
+ROOT = Path(__file__).resolve().parents[1]
+CONFIG = RunConfig(dataset="digits", hidden=(8,), batch_size=128)
+# As on a machine with a graphics card, which forbids forking; the runs themselves stay on the processor.
+WITH_A_CARD = """
+from explorer import worker
+from explorer.devices import Gpu, Hardware
+worker._look_for_hardware = lambda: Hardware("made up", 2, 0, (Gpu(0, "made up"),))
+worker.main()
+"""
+
+
+def test_with_a_graphics_card_children_are_fresh_and_do_the_same(tmp_path):
+    settings = Settings(home=tmp_path)
+    store = RunStore(settings.store_path)
+    process = subprocess.Popen([sys.executable, "-c", WITH_A_CARD], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                               stderr=subprocess.DEVNULL, cwd=ROOT)
+    try:
+        assert json.loads(process.stdout.readline())["event"] == "ready"
+
+        def order(**what) -> None:
+            process.stdin.write(json.dumps(what).encode() + b"\n")
+            process.stdin.flush()
+
+        def start(run_id: str, epochs: int) -> int:
+            store.request(run_id, CONFIG, Demand(epochs), {})
+            run = store.claim("test")
+            order(do="train", job=job_of(run_id, run.attempt, CONFIG, "cpu", "CPU", settings))
+            started = json.loads(process.stdout.readline())
+            assert started["event"] == "started" and started["run_id"] == run_id
+            return started["pid"]
+
+        children = [start("short", 3)]
+        ended = json.loads(process.stdout.readline())
+        assert (ended["event"], ended["code"]) == ("ended", 0)
+        assert store.run("short").status == "finished" and len(store.epochs("short")) == 3
+        children.append(start("long", 5_000))
+        while len(store.epochs("long")) < 3:
+            time.sleep(0.05)
+        order(do="stop", run_id="long", attempt=1)
+        assert json.loads(process.stdout.readline())["event"] == "ended"
+        # Told to stop, though nobody had asked the store for it: it goes back into the queue.
+        assert store.run("long").status == "queued"
+        assert [row["val_crossentropy"] for row in store.epochs("long")[:3]] == [
+            row["val_crossentropy"] for row in store.epochs("short")]
+    finally:
+        process.stdin.close()
+        process.wait(30)
+        process.stdout.close()
+    for pid in children:
+        assert not Path(f"/proc/{pid}").exists()
