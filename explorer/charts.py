@@ -93,7 +93,9 @@ def curves(metric: str, epochs: int, classes: int = 2) -> alt.LayerChart:
     best_label = _label(best, MARK_COLOUR, "best", bottom if metric == "accuracy" else top, epochs)
     stop = base.transform_filter("datum.stop")
     stop_rule = stop.mark_rule(color=STOP_COLOUR, strokeWidth=1.5)
-    stop_label = _label(stop, STOP_COLOUR, "early stopping", top if metric == "accuracy" else bottom, epochs)
+    # One line of text further in than the best epoch's, which lies before it.
+    below = {**bottom, "dy": -22} if metric == "accuracy" else {**top, "dy": 24}
+    stop_label = _label(stop, STOP_COLOUR, "early stopping", below, epochs)
     near = alt.selection_point(name=f"near_{metric}", fields=["epoch"], nearest=True, on="pointermove",
                                clear="pointerout", empty=False)
     number = ".1%" if metric == "accuracy" else ".4f"
@@ -113,10 +115,11 @@ def ticks(epochs: int) -> list[int]:
 
 
 def _label(chart: alt.Chart, colour: str, text: str, place: dict[str, Any], epochs: int) -> alt.LayerChart:
-    # Near the right edge a label stands left of its line: outside the plot it would make the plot smaller.
+    # A label stands left of its line where there is room: on the right, early stopping may follow, or the edge of
+    # the plot, which would make the plot smaller.
     sides = (("<=", "left", 5), (">", "right", -5))
     return alt.layer(*(
-        chart.transform_filter(f"datum.epoch {compare} {0.75 * epochs}")
+        chart.transform_filter(f"datum.epoch {compare} {0.25 * epochs}")
         .mark_text(color=colour, align=align, dx=dx, dy=place["dy"], baseline=place["baseline"])
         .encode(y=alt.value(place["y"]), text=alt.value(text))
         for compare, align, dx in sides))

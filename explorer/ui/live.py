@@ -163,9 +163,9 @@ def _status(engine: Engine, view: View) -> None:
     elif run.phase != "training":
         text = f"{texts.PHASES.get(run.phase, run.phase)} …"
     else:
-        again = "Computing again" if view.epoch <= view.reached else "Epoch"
-        parts = [f"{again} {'epoch ' if again != 'Epoch' else ''}{min(view.epoch, view.demand.epochs)} "
-                 f"of {view.demand.epochs}"]
+        # Where a checkpoint was lost, epochs that are stored already are computed again.
+        title = "Computing again epoch" if view.epoch <= view.reached else "Epoch"
+        parts = [f"{title} {min(view.epoch, view.demand.epochs)} of {view.demand.epochs}"]
         if run.progress.get("step"):
             parts.append(f"batch {run.progress['step']} of {run.progress['steps']}")
         if view.seconds_per_epoch is not None:
