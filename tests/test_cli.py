@@ -36,6 +36,7 @@ def test_train_prints_one_json_object_an_epoch_and_a_last_one_and_keeps_the_run(
                 "train_accuracy", "penalty", "seconds"} <= set(row)
         assert row["penalty"] > 0
     assert {"run_id", "test_crossentropy", "test_accuracy", "parameters", "device", "seconds"} <= set(last)
+    assert last["peak_mb"] > 100  # stored with the run's end, a moment after the last numbers
     store = RunStore(Settings(home=tmp_path).store_path)
     assert store.epochs(last["run_id"]) == rows
     assert store.run(last["run_id"]).config.regularizer == "l2"  # follows from which strength is given
