@@ -222,8 +222,9 @@ class Engine:
 
     def _start_worker(self) -> None:
         # A worker that is started ahead of the first run has the time to prepare the data that a page opens with.
-        ahead = [json.dumps(self.settings.as_dict())] if self._warm_at < math.inf else []
-        self._worker = WorkerProcess(self.settings.home / "worker.log", ahead, self._hear)
+        ahead = ["ahead"] if self._warm_at < math.inf else []
+        self._worker = WorkerProcess(
+            self.settings.home / "worker.log", [json.dumps(self.settings.as_dict()), *ahead], self._hear)
 
     def _hear(self, message: dict[str, Any]) -> None:
         self._post.append(message)

@@ -211,14 +211,17 @@ class RunStore:
             db.execute("UPDATE runs SET device = ?, threads = ? WHERE run_id = ?", (device, threads, run_id))
 
     def end(self, run_id: str, attempt: int, status: str, message: str = "", peak_mb: float = 0.0,
-            obeyed: bool = False) -> bool:
+            obeyed: bool = False, score: dict[str, Any] | None = None) -> bool:
         """Close an attempt.
+
+        Its test score is stored in the same moment, so that nobody sees a run that is done and has not ended.
 
         A demand that grew while the last epoch was computed sends a finished run back into the queue, and so does
         one that was made after a stop had been sent and before it was obeyed.
 
         Args:
             obeyed: whether it ends because it was told to stop.
+            score: test score after its last epoch, see `write_score`.
 
         Returns:
             Whether this attempt still had the run.
@@ -227,6 +230,8 @@ class RunStore:
             row = db.execute("SELECT status, attempt, demands, stop FROM runs WHERE run_id = ?", (run_id,)).fetchone()
             if row is None or row["attempt"] != attempt or row["status"] != RUNNING:
                 return False
+            if score:
+                db.execute("INSERT OR REPLACE INTO scores VALUES (?, ?, ?)", (run_id, score["epoch"], _metrics(score)))
             curve = [metrics.get("val_crossentropy") for metrics in _epochs(db, run_id)]
             taken_back = status == STOPPED and obeyed and not row["stop"]
             if (status == FINISHED or taken_back) and not satisfied(curve, _demands(row["demands"])):

@@ -1,7 +1,9 @@
-"""The worker: a warm process that has imported TensorFlow and makes a killable child for each run.
+"""The worker: a warm process that has imported TensorFlow and keeps killable children that train.
 
-It is started by the engine as a program of its own (`python -m explorer.worker`) and speaks JSON lines on its
-standard input and output: it listens to its parent only. When that line closes, it stops its children and ends.
+It is started by the engine as a program of its own (`python -m explorer.worker SETTINGS [ahead]`) and speaks JSON
+lines on its standard input and output: it listens to its parent only. When that line closes, it stops its children and
+ends. A child trains one run after another, so that data in memory and traced graphs are used again; when it dies it
+takes one run with it, and another takes its place.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ import subprocess
 import sys
 import time
 import traceback
+from dataclasses import dataclass, field
 from typing import Any, TextIO
 
 from explorer import child, data, devices
@@ -26,41 +29,69 @@ from explorer.settings import Settings
 # How long children may take to keep a checkpoint when the parent is gone.
 FAREWELL_SECONDS = 8.0
 
+Key = tuple[str, int]
 
-class Worker:
-    """Children by run and attempt, and the line to the parent.
 
-    A run may be asked for again before the process of its last attempt is quite gone, so the run alone would not
-    tell the two apart.
+@dataclass(eq=False)
+class _Child:
+    """A process that trains.
+
+    Attributes:
+        key: run and attempt in hand; a run may be asked for again before its last attempt is quite gone.
+        device: what it is set up for; `None` before its first run.
+        networks: what it has traced graphs of, about.
+        leaving: it will take no other run.
     """
 
-    def __init__(self, answers: TextIO, preparing: int | None = None):
-        self._answers, self._preparing = answers, preparing
-        self._selector = selectors.DefaultSelector()
-        self._children: dict[tuple[str, int], tuple[int | subprocess.Popen, socket.socket]] = {}
-        self._spare: tuple[subprocess.Popen, socket.socket] | None = None
-        self._forks = False
+    process: int | subprocess.Popen
+    line: socket.socket
+    key: Key | None = None
+    device: str | None = None
+    networks: set[tuple] = field(default_factory=set)
+    leaving: bool = False
+    text: bytes = b""
 
-    def _reap_preparer(self, end: bool = False) -> None:
-        if self._preparing is None:
-            return
-        if end:
-            os.kill(self._preparing, signal.SIGKILL)
-        if os.waitpid(self._preparing, 0 if end else os.WNOHANG)[0]:
-            self._preparing = None
+    @property
+    def pid(self) -> int:
+        return self.process if isinstance(self.process, int) else self.process.pid
+
+    def wait(self) -> int:
+        """Its exit code, once it has ended."""
+        if isinstance(self.process, int):
+            return os.waitstatus_to_exitcode(os.waitpid(self.process, 0)[1])
+        return self.process.wait()
+
+
+class Worker:
+    """Children, and the line to the parent.
+
+    Args:
+        settings: handed to the children.
+        answers: where to speak to the parent.
+        ahead: whether there is time before the first run, to warm up in.
+        preparing: a process that prepares data meanwhile.
+    """
+
+    def __init__(self, settings: Settings, answers: TextIO, ahead: bool = True, preparing: int | None = None):
+        self._settings, self._answers, self._ahead, self._preparing = settings, answers, ahead, preparing
+        self._library = data.Library(settings)
+        self._selector = selectors.DefaultSelector()
+        self._children: list[_Child] = []
+        self._forks = False
 
     def serve(self) -> None:
         """Listen until the parent closes the line."""
         hardware = self._warm_up()
         self._say(event="ready", hardware=hardware.as_dict())
         self._selector.register(0, selectors.EVENT_READ)
+        self._add_child(warm=self._ahead)
         text = b""
         while True:
             ready = self._selector.select()
             self._reap_preparer()
             for key, _ in ready:
                 if key.fd != 0:
-                    self._bury(key.data)
+                    self._listen(key.data)
                     continue
                 piece = os.read(0, 65536)
                 if not piece:
@@ -74,19 +105,35 @@ class Worker:
         import keras  # noqa: F401
         import tensorflow  # noqa: F401
 
-        from explorer import training  # noqa: F401
+        from explorer import courses, training  # noqa: F401
 
         hardware = _look_for_hardware()
         # A process that has talked to a graphics card cannot be forked; elsewhere than on Linux, forking a
-        # process with this many libraries is not safe either. Fresh children import for themselves, and a
-        # spare one is kept warm.
+        # process with this many libraries is not safe either. Fresh children import for themselves.
         self._forks = sys.platform == "linux" and not hardware.gpus
         if self._forks:
+            self._hold_data()
             gc.collect()
             gc.freeze()  # so that children do not copy what they only read
-        else:
-            self._spare = _fresh_child()
         return hardware
+
+    def _hold_data(self) -> None:
+        # Children share the memory of what was read before they were forked.
+        dataset = data.default_dataset(self._settings)
+        if data.is_prepared(dataset, self._settings):
+            self._library.hold(dataset)
+
+    def _reap_preparer(self, end: bool = False) -> None:
+        if self._preparing is None:
+            return
+        if end:
+            os.kill(self._preparing, signal.SIGKILL)
+        if os.waitpid(self._preparing, 0 if end else os.WNOHANG)[0]:
+            self._preparing = None
+            if self._forks and not end:
+                self._hold_data()
+
+    # -- orders ---------------------------------------------------------------------------------------
 
     def _obey(self, order: dict[str, Any]) -> None:
         if order["do"] == "train":
@@ -95,44 +142,60 @@ class Worker:
             except OSError as error:  # no more processes, no more memory: the others are not to suffer for it
                 print(f"the run could not be started: {error}", file=sys.stderr)
                 self._say(event="ended", run_id=order["job"]["run_id"], attempt=order["job"]["attempt"], code=1)
-        elif (order["run_id"], order["attempt"]) in self._children:
-            process, line = self._children[order["run_id"], order["attempt"]]
-            if order["do"] == "stop":
-                try:
-                    line.send(child.STOP)
-                except OSError:
-                    pass  # it has just ended by itself
-            elif order["do"] == "kill":
-                os.kill(process if isinstance(process, int) else process.pid, signal.SIGKILL)
+            return
+        for trainer in self._children:
+            if trainer.key == (order["run_id"], order["attempt"]):
+                if order["do"] == "kill":
+                    os.kill(trainer.pid, signal.SIGKILL)
+                else:
+                    _tell(trainer, order)
 
     def _start(self, job: dict[str, Any]) -> None:
+        network = _network_of(job)
+        free = [one for one in self._children
+                if one.key is None and not one.leaving and one.device in (None, job["device"])]
+        # One that has this network's graph, else one that has not been used, else any.
+        free.sort(key=lambda one: (network not in one.networks, one.device is not None))
+        trainer = free[0] if free else self._add_child(warm=False)
+        if not _tell(trainer, {"do": "train", "job": job}):
+            # It has just died, and its end has not been read yet.
+            trainer.leaving = True
+            self._start(job)
+            return
+        trainer.key, trainer.device = (job["run_id"], job["attempt"]), job["device"]
+        trainer.networks.add(network)
+        self._say(event="started", run_id=job["run_id"], attempt=job["attempt"], pid=trainer.pid)
+
+    # -- children -------------------------------------------------------------------------------------
+
+    def _add_child(self, warm: bool = True) -> _Child:
+        ours, theirs = socket.socketpair()
         process: int | subprocess.Popen
         if self._forks:
-            ours, theirs = socket.socketpair()
             process = os.fork()
             if process == 0:
-                self._become_child(job, ours, theirs)
-            theirs.close()
+                self._become_child(ours, theirs, warm)
         else:
-            process, ours = self._spare or _fresh_child()
-            ours.sendall(json.dumps(job).encode() + b"\n")
-            self._spare = _fresh_child()
-        key = (job["run_id"], job["attempt"])
-        self._children[key] = (process, ours)
-        self._selector.register(ours, selectors.EVENT_READ, key)
-        self._say(event="started", run_id=job["run_id"], attempt=job["attempt"],
-                  pid=process if isinstance(process, int) else process.pid)
+            process = subprocess.Popen(
+                [sys.executable, "-m", "explorer.child", json.dumps(self._settings.as_dict())], stdin=theirs,
+                stdout=sys.stderr)
+        theirs.close()
+        trainer = _Child(process, ours)
+        self._children.append(trainer)
+        self._selector.register(ours, selectors.EVENT_READ, trainer)
+        return trainer
 
-    def _become_child(self, job: dict[str, Any], ours: socket.socket, theirs: socket.socket) -> None:
+    def _become_child(self, ours: socket.socket, theirs: socket.socket, warm: bool) -> None:
         status = 1
         try:
             # Whatever the child kept open of these would hide the end of the others.
             ours.close()
-            for _, line in self._children.values():
-                line.close()
+            for other in self._children:
+                other.line.close()
+            self._selector.close()
             os.close(self._answers.fileno())
             os.close(0)
-            child.run(job, child.Line(theirs))
+            child.serve(child.Line(theirs), child.Desk(self._library), self._settings.threads if warm else 0)
             status = 0
         except BaseException:
             traceback.print_exc()
@@ -140,36 +203,69 @@ class Worker:
             sys.stderr.flush()
             os._exit(status)
 
-    def _bury(self, key: tuple[str, int]) -> None:
-        process, line = self._children.pop(key)
-        self._selector.unregister(line)
-        line.close()
-        if isinstance(process, int):
-            code = os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
-        else:
-            code = process.wait()
-        self._say(event="ended", run_id=key[0], attempt=key[1], code=code)
+    def _listen(self, trainer: _Child) -> None:
+        try:
+            piece = trainer.line.recv(65536)
+        except OSError:
+            piece = b""
+        if not piece:
+            self._bury(trainer)
+            return
+        *lines, trainer.text = (trainer.text + piece).split(b"\n")
+        for message in map(json.loads, lines):
+            trainer.key, trainer.leaving = None, not message["again"]
+            self._say(event="ended", run_id=message["run_id"], attempt=message["attempt"], code=0)
+
+    def _bury(self, trainer: _Child) -> None:
+        self._children.remove(trainer)
+        self._selector.unregister(trainer.line)
+        trainer.line.close()
+        code = trainer.wait()
+        if trainer.key:
+            self._say(event="ended", run_id=trainer.key[0], attempt=trainer.key[1], code=code)
+        if trainer.device and not any(one.key is None and not one.leaving for one in self._children):
+            # Not for one that died before it had a run: that would go on for ever.
+            self._add_child()
 
     def _leave(self) -> None:
         self._reap_preparer(end=True)
-        for _, line in self._children.values():
-            line.shutdown(socket.SHUT_RDWR)
-        if self._spare:
-            self._spare[0].kill()
-            self._spare[0].wait()
-        deadline = time.monotonic() + FAREWELL_SECONDS
-        for process, _ in self._children.values():
-            pid = process if isinstance(process, int) else process.pid
-            while time.monotonic() < deadline and os.waitpid(pid, os.WNOHANG) == (0, 0):
-                time.sleep(0.02)
+        for trainer in self._children:
             try:
-                os.kill(pid, signal.SIGKILL)
-            except ProcessLookupError:
-                pass
+                trainer.line.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                pass  # it has just ended by itself
+        deadline = time.monotonic() + FAREWELL_SECONDS
+        for trainer in self._children:
+            if trainer.key is None:
+                # It keeps nothing, and may be in the middle of an import.
+                _kill(trainer.pid)
+            while time.monotonic() < deadline and os.waitpid(trainer.pid, os.WNOHANG) == (0, 0):
+                time.sleep(0.02)
+            _kill(trainer.pid)
 
     def _say(self, **message: Any) -> None:
         self._answers.write(json.dumps(message) + "\n")
         self._answers.flush()
+
+
+def _tell(trainer: _Child, order: dict[str, Any]) -> bool:
+    try:
+        trainer.line.sendall(json.dumps(order).encode() + b"\n")
+        return True
+    except OSError:
+        return False
+
+
+def _kill(pid: int) -> None:
+    try:
+        os.kill(pid, signal.SIGKILL)
+    except ProcessLookupError:
+        pass
+
+
+def _network_of(job: dict[str, Any]) -> tuple:
+    config = RunConfig.from_json(job["config"])
+    return (config.dataset, config.num_words, config.hidden, config.optimizer, config.batch_size)
 
 
 def _look_for_hardware() -> Hardware:
@@ -192,13 +288,6 @@ def _look_for_hardware() -> Hardware:
         text = stream.read()
     os.waitpid(pid, 0)
     return Hardware.from_dict(json.loads(text))
-
-
-def _fresh_child() -> tuple[subprocess.Popen, socket.socket]:
-    ours, theirs = socket.socketpair()
-    process = subprocess.Popen([sys.executable, "-m", "explorer.child"], stdin=theirs, stdout=sys.stderr)
-    theirs.close()
-    return process, ours
 
 
 def _prepare_data(settings: Settings, answers: TextIO) -> int | None:
@@ -226,8 +315,9 @@ def main() -> None:
     os.dup2(2, 1)
     # Ctrl-C in a terminal reaches the whole group; the parent decides what it means.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    preparing = _prepare_data(Settings.from_dict(json.loads(sys.argv[1])), answers) if len(sys.argv) > 1 else None
-    Worker(answers, preparing).serve()
+    settings = Settings.from_dict(json.loads(sys.argv[1]))
+    ahead = "ahead" in sys.argv[2:]
+    Worker(settings, answers, ahead, _prepare_data(settings, answers) if ahead else None).serve()
 
 
 if __name__ == "__main__":

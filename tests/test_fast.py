@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from explorer import data, fast, plain
 from explorer.config import Demand, RunConfig
+from explorer.layout import Words
 from explorer.settings import Settings
 from explorer.training import train
 
@@ -57,8 +58,8 @@ def curve(config: RunConfig, settings: Settings, way, epochs: int) -> np.ndarray
 def test_gradients_of_one_step_are_those_of_dense(name, settings):
     config = KINDS[name]
     course = fast.Course(config, data.load(config, settings))
-    x, y = course.model.fitted.batch(tf.constant(0))
-    dense = tf.sparse.to_dense(x, validate_indices=False) if isinstance(x, tf.SparseTensor) else x
+    x, y = course.model.batch(tf.constant(0))
+    dense = x.dense(config.inputs, tf.float32) if isinstance(x, Words) else x
     found = []
     for model, inputs in ((course.model, x), (course.network, dense)):
         # Dropout draws from its seed: both see the same masks.
@@ -111,9 +112,9 @@ def test_on_a_graphics_card_reviews_are_multiplied_as_dense_rows_with_the_same_r
     config = KINDS["16-16 adam"]
     prepared = data.load(config, settings)
     courses = [fast.Course(config, prepared, device) for device in ("cpu", "gpu:0")]
-    batches = [course.model.fitted.batch(tf.constant(3))[0] for course in courses]
-    assert isinstance(batches[0], tf.SparseTensor) and not isinstance(batches[1], tf.SparseTensor)
-    assert np.array_equal(tf.sparse.to_dense(batches[0], validate_indices=False), batches[1])
+    batches = [course.model.batch(tf.constant(3))[0] for course in courses]
+    assert isinstance(batches[0], Words) and not isinstance(batches[1], Words)
+    assert np.array_equal(batches[0].dense(config.inputs, tf.float32), batches[1])
     for course in courses:
         course.model.fit(course.dataset(), epochs=1, verbose=0, shuffle=False)
     assert courses[0].measure("validation") == pytest.approx(courses[1].measure("validation"), abs=1e-6)

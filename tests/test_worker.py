@@ -1,4 +1,4 @@
-"""The worker where it may not fork: children are fresh processes, and a spare one is kept warm."""
+"""The worker where it may not fork: children are fresh processes, and serve one run after another."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ worker.main()
 def test_with_a_graphics_card_children_are_fresh_and_do_the_same(tmp_path):
     settings = Settings(home=tmp_path)
     store = RunStore(settings.store_path)
-    process = subprocess.Popen([sys.executable, "-c", WITH_A_CARD], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                               stderr=subprocess.DEVNULL, cwd=ROOT)
+    process = subprocess.Popen([sys.executable, "-c", WITH_A_CARD, json.dumps(settings.as_dict())],
+                               stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, cwd=ROOT)
     try:
         assert json.loads(process.stdout.readline())["event"] == "ready"
 
@@ -49,6 +49,7 @@ def test_with_a_graphics_card_children_are_fresh_and_do_the_same(tmp_path):
         assert (ended["event"], ended["code"]) == ("ended", 0)
         assert store.run("short").status == "finished" and len(store.epochs("short")) == 3
         children.append(start("long", 5_000))
+        assert children[0] == children[1]
         while len(store.epochs("long")) < 3:
             time.sleep(0.05)
         order(do="stop", run_id="long", attempt=1)

@@ -18,7 +18,6 @@ from explorer.engine import Engine, QueueFull
 from explorer.fields import FieldError, Flag
 from explorer.limits import require
 from explorer.settings import Settings
-from explorer.stopping import satisfied
 from explorer.store import DIVERGED, FAILED, RUNNING
 from explorer.view import DONE, View
 
@@ -91,7 +90,7 @@ def _follow(engine: Engine, run_id: str, config: RunConfig, demand: Demand, as_j
                 bar.clear()
                 print(json.dumps(row) if as_json else _line(row, demand), flush=True)
             told = len(view.epochs)
-            if not view.is_live and not _about_to_end(view):
+            if not view.is_live:
                 bar.clear()
                 return _end(view, config, as_json)
             bar.draw(view)
@@ -101,12 +100,6 @@ def _follow(engine: Engine, run_id: str, config: RunConfig, demand: Demand, as_j
                 raise
             stopping = True
             engine.stop(run_id)
-
-
-def _about_to_end(view: View) -> bool:
-    # The last numbers are in the store a moment before the run's end is, and with it its memory and its message.
-    run = view.run
-    return run.status == RUNNING and satisfied([row["val_crossentropy"] for row in view.epochs], run.demands)
 
 
 def _end(view: View, config: RunConfig, as_json: bool) -> int:

@@ -13,7 +13,8 @@ from explorer.data.rows import Examples, PixelRows, WordRows
 from explorer.settings import Settings
 
 __all__ = [
-    "DATASETS", "DataError", "DatasetInfo", "Prepared", "default_dataset", "is_prepared", "load", "present", "version"]
+    "DATASETS", "DataError", "DatasetInfo", "Library", "Prepared", "default_dataset", "is_prepared", "load", "present",
+    "version"]
 
 # Shown with each failure of a file; the page makes a button of it.
 EMBEDDED = {"imdb": "reviews", "mnist": "digits"}
@@ -63,29 +64,70 @@ def load(config: RunConfig, settings: Settings, report: Report = lambda *_: None
     Raises:
         DataError: the data cannot be had; the message says why and what to do.
     """
-    info = config.info
-    arrays = _arrays(info, settings, report)
-    train, test = (_examples(info, arrays, split) for split in ("train", "test"))
-    if config.num_words is not None:
-        train, test = (Examples(part.x.truncate(config.num_words), part.y) for part in (train, test))
-    try:
-        return prepare(config, train, test)
-    except ValueError as error:
-        raise files.unreadable(info, files.find(info, settings) or files.keras_folder() / info.file, error) from error
+    return Library(settings).load(config, report)
 
 
-def _arrays(info: DatasetInfo, settings: Settings, report: Report) -> dict[str, np.ndarray]:
-    source = None
-    if info.file:
-        source = files.find(info, settings) or files.fetch(info, report)
-    cached = cache.path_of(settings.cache, info.name, version(info.name, settings))
+class Library:
+    """Data in the memory of one process: whole data sets that it holds for those it forks, and what runs had last.
+
+    Args:
+        settings: where files may lie.
+        shelf: how many runs' rows are kept for the next run on the same.
+    """
+
+    def __init__(self, settings: Settings, shelf: int = 2):
+        self._settings, self._most = settings, shelf
+        self._held: dict[tuple[str, str], dict[str, np.ndarray]] = {}
+        self._shelf: dict[tuple, Prepared] = {}
+
+    def hold(self, dataset: str) -> None:
+        """Keep a data set that is prepared already in memory."""
+        key = (dataset, version(dataset, self._settings))
+        arrays = cache.load(cache.path_of(self._settings.cache, *key), _names(DATASETS[dataset]))
+        if arrays is not None:
+            self._held[key] = arrays
+
+    def load(self, config: RunConfig, report: Report = lambda *_: None) -> Prepared:
+        """As `explorer.data.load`; the same rows again are the same object."""
+        key = (config.dataset, version(config.dataset, self._settings), config.num_words, config.train_samples,
+               config.validation, config.label_noise, config.seed if config.label_noise else None)
+        prepared = self._shelf.pop(key, None) or self._prepare(config, report)
+        self._shelf[key] = prepared
+        while len(self._shelf) > self._most:
+            del self._shelf[next(iter(self._shelf))]
+        return prepared
+
+    def _prepare(self, config: RunConfig, report: Report) -> Prepared:
+        info = config.info
+        arrays = self._arrays(info, report)
+        train, test = (_examples(info, arrays, split) for split in ("train", "test"))
+        if config.num_words is not None:
+            train, test = (Examples(part.x.truncate(config.num_words), part.y) for part in (train, test))
+        try:
+            return prepare(config, train, test)
+        except ValueError as error:
+            path = files.find(info, self._settings) or files.keras_folder() / info.file
+            raise files.unreadable(info, path, error) from error
+
+    def _arrays(self, info: DatasetInfo, report: Report) -> dict[str, np.ndarray]:
+        source = None
+        if info.file:
+            source = files.find(info, self._settings) or files.fetch(info, report)
+        key = (info.name, version(info.name, self._settings))
+        if key in self._held:
+            return self._held[key]
+        cached = cache.path_of(self._settings.cache, *key)
+        arrays = cache.load(cached, _names(info))
+        if arrays is None:
+            report("preparing", 0, 0)
+            arrays = _read(info, source)
+            cache.save(cached, arrays)
+        return arrays
+
+
+def _names(info: DatasetInfo) -> tuple[str, ...]:
     kinds = ("indptr", "indices", "y") if info.is_words else ("pixels", "y")
-    arrays = cache.load(cached, tuple(f"{split}_{kind}" for split in ("train", "test") for kind in kinds))
-    if arrays is None:
-        report("preparing", 0, 0)
-        arrays = _read(info, source)
-        cache.save(cached, arrays)
-    return arrays
+    return tuple(f"{split}_{kind}" for split in ("train", "test") for kind in kinds)
 
 
 def _read(info: DatasetInfo, source: files.Path | None) -> dict[str, np.ndarray]:

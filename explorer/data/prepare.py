@@ -40,8 +40,8 @@ def prepare(config: RunConfig, train: Examples, test: Examples) -> Prepared:
     held_out = config.held_out
     if len(train) < config.rows + held_out:
         raise ValueError(f"{len(train):,} training rows where {config.rows + held_out:,} are needed")
-    validation = train.take(np.arange(len(train) - held_out, len(train))) if held_out else test
-    fitted = train.take(np.arange(config.rows))
+    validation = train.slice(len(train) - held_out, len(train)) if held_out else test
+    fitted = train.slice(0, config.rows)
     return Prepared(Examples(fitted.x, flip(fitted.y, config)), validation, test)
 
 

@@ -1,0 +1,50 @@
+"""The traced graphs that a training process keeps, so that the next run of the same shape starts at once."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+
+import numpy as np
+
+from explorer import fast, training
+from explorer.config import Demand, RunConfig
+from explorer.data.prepare import Prepared
+from explorer.data.rows import Examples, WordRows
+
+
+class Courses:
+    """Hands out courses like `explorer.fast.Course`, those that it has made before first of all.
+
+    Args:
+        most: how many are kept; those longest unused go first.
+    """
+
+    def __init__(self, most: int = 4):
+        self._most = most
+        self._kept: dict[Hashable, fast.Course] = {}
+
+    def __call__(self, config: RunConfig, data: Prepared, device: str = "cpu") -> fast.Course:
+        key = fast.shape(config, len(data.train), device)
+        course = self._kept.pop(key, None)
+        if course is None:
+            course = fast.Course(config, data, device)
+        else:
+            course.restart(config, data)
+        self._kept[key] = course
+        while len(self._kept) > self._most:
+            del self._kept[next(iter(self._kept))]
+        return course
+
+    def forget(self) -> None:
+        """Keep nothing: after a failure nobody knows what state a graph is in."""
+        self._kept.clear()
+
+
+def warm_up() -> None:
+    """Train a network of nothing on nothing: what TensorFlow and Keras do once in a process is then done."""
+    rows = 16
+    x = WordRows(np.arange(rows + 1, dtype=np.int64), np.zeros(rows, np.int32), fast.DENSE_INPUTS + 1)
+    examples = Examples(x, np.zeros(rows, np.uint8))
+    config = RunConfig(dataset="reviews", num_words=x.inputs, hidden=(2,), batch_size=rows)
+    training.train(config, Prepared(examples, examples, examples), lambda: [Demand(2)], lambda kind, values: None,
+                   lambda: False)
