@@ -1,0 +1,261 @@
+"""Several small runs trained as one network in one graph: the members of a grid that share data and shapes.
+
+A 16-16 network on 10,000 words is too small to keep a processor busy: most of a step is spent on starting operations
+and on waiting for memory. Members stand side by side in the same matrices: their first kernels are columns of one
+kernel, so the words of a batch are read once for all; their later kernels are slices of one array that is multiplied
+at one go; optimizers work element by element and do not notice. No member sees another: each has its own penalty, its
+own dropout masks, its own loss, so its gradients are those it would have alone, and only the order of summation
+differs.
+
+`Stack` is to many what `explorer.fast.Course` is to one. Each member's weights and slots come out as the state of a run
+of its own, so a member can be continued alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import replace
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from explorer import fast
+from explorer.batches import fit_order
+from explorer.config import RunConfig
+from explorer.data.prepare import Prepared
+from explorer.fused import fused
+from explorer.layout import Form, Part, Words
+from explorer.model import make_optimizer, network
+
+# Wider networks keep the cores busy by themselves.
+MOST_UNITS = 64
+# Beyond this the matrices no longer fit into the caches.
+MOST_MEMBERS = 16
+
+
+def key(config: RunConfig) -> Hashable | None:
+    """What members of one stack have in common; `None` for a run that is better trained alone."""
+    if max(config.hidden) > MOST_UNITS:
+        return None
+    # Penalties and dropout are each member's own. One seed draws one order of the rows.
+    return config.with_(l1=0.0, l2=0.0, regularize_output=False, dropout=0.0)
+
+
+class Stacked(keras.Model):
+    """The members' networks as one.
+
+    A first kernel has shape `(inputs, members · units)`, a later one `(members, units, units)`; what belongs to single
+    units (biases, batch normalisation) has shape `(members · units,)`.
+
+    Args:
+        members: configs that agree in `key`.
+        networks: one for each member, with its weights drawn.
+        fitted: the training data, in the order of their visits.
+
+    Attributes:
+        count: number of members.
+        matched: its trainable variables in the order of a member's own.
+    """
+
+    def __init__(self, members: Sequence[RunConfig], networks: Sequence[keras.Sequential], fitted: Part):
+        super().__init__(autocast=False)
+        self.count, self._config = len(members), members[0]
+        self._form, self._batch_size = fitted.form, fitted.batch_size
+        with tf.device("CPU:0"):
+            self._held = [tf.constant(array) for array in fitted.arrays]
+        first, *others = zip(*(_of(inner, keras.layers.Dense) for inner in networks), strict=True)
+        self._kernels = [self._variable(np.concatenate([np.array(dense.kernel) for dense in first], axis=1))]
+        self._kernels += [self._variable(np.stack([np.array(dense.kernel) for dense in same])) for same in others]
+        self._biases = [self._variable(np.concatenate([np.array(dense.bias) for dense in same]))
+                        for same in (first, *others)]
+        norms = zip(*(_of(inner, keras.layers.BatchNormalization) for inner in networks), strict=True)
+        self._norms = [_norm(same) for same in norms]
+        # Masks are drawn by the members' own layers, from their own seeds.
+        self._masks = [_of(inner, keras.layers.Dropout) for inner in networks]
+        self.matched = [variable for i, pair in enumerate(zip(self._kernels, self._biases, strict=True))
+                        for variable in (*pair, *(self._norms[i].trainable_variables if self._norms[i:] else ()))]
+        # Keras passes a strength through single precision, whatever the weights are.
+        self._strengths = [
+            (amount, tf.constant([getattr(config, name) for config in members], tf.float32))
+            for name, amount in (("l1", tf.abs), ("l2", tf.square)) if any(getattr(c, name) for c in members)]
+        self._output_share = tf.constant([float(config.regularize_output) for config in members])
+        # Sums over the rows of an epoch: losses and hits of each member, and the number of rows.
+        self._seen = [tf.Variable(tf.zeros(shape), trainable=False) for shape in (self.count, self.count, ())]
+
+    def call(self, x: Words | tf.Tensor, training: bool | None = None) -> tf.Tensor:
+        """All members' outputs, shape `(members, rows, outputs)`."""
+        h = fast.product(x, self._kernels[0]) if isinstance(x, Words) else tf.matmul(x, self._kernels[0])
+        h = tf.nn.bias_add(h, self._biases[0])
+        for i, (kernel, bias) in enumerate(zip(self._kernels[1:], self._biases[1:], strict=True)):
+            if self._norms:
+                h = self._norms[i](h, training=training)
+            h = keras.activations.get(self._config.activation)(h)
+            if training and any(self._masks):
+                parts = tf.split(h, self.count, axis=1)
+                h = tf.concat([own[i](part, training=True) if own else part
+                               for own, part in zip(self._masks, parts, strict=True)], axis=1)
+            h = tf.matmul(self._apart(h), kernel)
+            h = tf.reshape(tf.transpose(h, (1, 0, 2)), (-1, self.count * h.shape[2]))
+            h = tf.nn.bias_add(h, bias)
+        return tf.sigmoid(self._apart(h)) if self._form.binary else tf.nn.softmax(self._apart(h))
+
+    def penalty(self) -> tf.Tensor:
+        """Each member's L1 and L2, shape `(members,)`; Keras's formula."""
+        total = tf.zeros((self.count,), self._kernels[0].dtype)
+        for amount, strengths in self._strengths:
+            for kernel in self._kernels:
+                sums = tf.reduce_sum(amount(tf.convert_to_tensor(kernel)), -2)
+                share = strengths * self._output_share if kernel is self._kernels[-1] else strengths
+                total += tf.cast(share, sums.dtype) * tf.reduce_sum(tf.reshape(sums, (self.count, -1)), 1)
+        return total
+
+    def train_step(self, step: tf.Tensor) -> dict[str, tf.Tensor]:
+        x, y = self._form.cut(self._held, step, self._batch_size)
+        with tf.GradientTape() as tape:
+            predicted = self(x, training=True)
+            losses = tf.reduce_mean(_costs(y, predicted, self._form), 1) + self.penalty()
+            total = tf.reduce_sum(losses)
+        self.optimizer.apply_gradients(zip(tape.gradient(total, self.matched), self.matched, strict=True))
+        # As Keras's own running means: a batch weighs by its rows.
+        rows = tf.cast(tf.shape(y)[0], tf.float32)
+        now = (tf.cast(losses, tf.float32) * rows, tf.reduce_sum(_hits(y, predicted, self._form), 1), rows)
+        for variable, value in zip(self._seen, now, strict=True):
+            variable.assign_add(value)
+        return {"loss": total}
+
+    def running(self) -> np.ndarray:
+        """Loss and accuracy of the epoch as Keras prints them, shape `(members, 2)`; the next call begins afresh."""
+        losses, hits, rows = (variable.numpy() for variable in self._seen)
+        for variable in self._seen:
+            variable.assign(tf.zeros_like(variable))
+        return np.stack([losses, hits], axis=1) / rows
+
+    def deal(self, networks: Sequence[keras.Sequential]) -> None:
+        """Give every member's own network its values."""
+        for member, inner in enumerate(networks):
+            for i, dense in enumerate(_of(inner, keras.layers.Dense)):
+                dense.kernel.assign(self.part(self._kernels[i], member))
+                dense.bias.assign(self.part(self._biases[i], member))
+            for i, norm in enumerate(_of(inner, keras.layers.BatchNormalization)):
+                for own, joined in zip(norm.variables, self._norms[i].variables, strict=True):
+                    own.assign(self.part(joined, member))
+
+    def part(self, values, member: int) -> np.ndarray:
+        """What belongs to one member of a variable, or of an optimizer's slot for it."""
+        array = np.array(values)
+        if array.ndim == 3:
+            return array[member]
+        return array if array.ndim == 0 else np.split(array, self.count, axis=-1)[member]
+
+    def _apart(self, h: tf.Tensor) -> tf.Tensor:
+        # (rows, members · units) → (members, rows, units)
+        return tf.transpose(tf.reshape(h, (-1, self.count, h.shape[1] // self.count)), (1, 0, 2))
+
+    def _variable(self, values: np.ndarray) -> keras.Variable:
+        variable = self.add_weight(shape=values.shape, dtype=str(values.dtype))
+        variable.assign(values)
+        return variable
+
+
+class Stack:
+    """The members' way through their data.
+
+    Args:
+        members: configs that agree in `key`.
+        data: what each is trained on.
+        device: `cpu` or `gpu:N`.
+
+    Attributes:
+        model: what `fit` is called on.
+        steps: batches an epoch.
+    """
+
+    def __init__(self, members: Sequence[RunConfig], data: Prepared, device: str = "cpu"):
+        shared = members[0]
+        self._config, self._data = shared, data
+        self._dense = fast.dense_is_faster(shared.inputs, device)
+        self._networks = [network(config) for config in members]
+        fitted = self._part(data.train, shared.batch_size, fit_order(len(data.train)))
+        self.steps = fitted.steps
+        calls = fast.steps_per_call(
+            replace(shared, hidden=tuple(units * len(members) for units in shared.hidden)), self._dense, self.steps)
+        self.model = Stacked(members, self._networks, fitted)
+        self.model.compile(fused(make_optimizer(shared)), jit_compile=False, steps_per_execution=calls)
+        self.model.optimizer.build(self.model.matched)
+        self._rows_a_call = calls * shared.batch_size
+        self._parts = {"train": fitted}
+        numbers = [tf.TensorSpec((), tf.int32)] * 3
+        self._sums = tf.function(
+            lambda first, last, size, *arrays: _sums(self.model, fitted.form, first, last, size, arrays),
+            numbers + [tf.TensorSpec((None, *a.shape[1:]), a.dtype) for a in fitted.arrays], autograph=False)
+
+    def dataset(self) -> tf.data.Dataset:
+        """What `fit` iterates over: the numbers of the steps."""
+        return tf.data.Dataset.range(self.steps)
+
+    def measure(self, name: str, between: Callable[[], None] = lambda: None) -> np.ndarray:
+        """Cross-entropy and accuracy of each member as `Course.measure`, shape `(members, 2)`."""
+        if name not in self._parts:
+            self._parts[name] = self._part(getattr(self._data, name), fast.MEASURED_ROWS)
+        part = self._parts[name]
+        totals, steps_a_call = np.zeros((2, self.model.count)), max(1, self._rows_a_call // part.batch_size)
+        for first in range(0, part.steps, steps_a_call):
+            last = min(first + steps_a_call, part.steps)
+            totals += [total.numpy() for total in self._sums(
+                *(tf.constant(number) for number in (first, last, part.batch_size)), *part.arrays)]
+            between()
+        return totals.T / part.rows
+
+    def states(self) -> list[list[np.ndarray]]:
+        """Each member's arrays as `explorer.training.State` has them for a run of its own."""
+        self.model.deal(self._networks)
+        slots = [np.array(variable) for variable in self.model.optimizer.variables]
+        return [[*map(np.array, inner.variables), *(self.model.part(slot, member) for slot in slots)]
+                for member, inner in enumerate(self._networks)]
+
+    def _part(self, examples, batch_size: int, order: np.ndarray | None = None) -> Part:
+        return Part(examples, batch_size, order, binary=self._config.outputs == 1, words=not self._dense,
+                    coded=self._config.inputs > fast.DENSE_INPUTS, dtype=keras.config.floatx())
+
+
+def _of(inner: keras.Sequential, kind: type) -> list:
+    return [layer for layer in inner.layers if isinstance(layer, kind)]
+
+
+def _norm(own: Sequence[keras.layers.BatchNormalization]) -> keras.layers.BatchNormalization:
+    joined = keras.layers.BatchNormalization()
+    joined.build((None, sum(layer.gamma.shape[0] for layer in own)))
+    for i, variable in enumerate(joined.variables):
+        variable.assign(np.concatenate([np.array(layer.variables[i]) for layer in own]))
+    return joined
+
+
+def _costs(y: tf.Tensor, predicted: tf.Tensor, form: Form) -> tf.Tensor:
+    # Labels are everybody's; shape (members, rows).
+    labels = tf.tile(y[tf.newaxis], (tf.shape(predicted)[0], 1, 1))
+    if form.binary:
+        return keras.losses.binary_crossentropy(labels, predicted)
+    return keras.losses.sparse_categorical_crossentropy(labels, predicted)
+
+
+def _hits(y: tf.Tensor, predicted: tf.Tensor, form: Form) -> tf.Tensor:
+    if form.binary:
+        found = tf.cast(predicted[..., 0] > 0.5, y.dtype) == y[tf.newaxis, :, 0]
+    else:
+        found = tf.argmax(predicted, -1, y.dtype) == y[tf.newaxis, :, 0]
+    return tf.cast(found, tf.float32)
+
+
+def _sums(model: Stacked, form: Form, first: tf.Tensor, last: tf.Tensor, batch_size: tf.Tensor,
+          arrays: tuple[tf.Tensor, ...]) -> tuple[tf.Tensor, tf.Tensor]:
+    def add(step: tf.Tensor, total: tf.Tensor, right: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        x, y = form.cut(list(arrays), step, batch_size)
+        predicted = model(x, training=False)
+        total += tf.cast(tf.reduce_sum(_costs(y, predicted, form), 1), tf.float64)
+        right += tf.cast(tf.reduce_sum(_hits(y, predicted, form), 1), tf.float64)
+        return step + 1, total, right
+
+    zeros = tf.zeros((model.count,), tf.float64)
+    _, total, right = tf.while_loop(lambda step, *_: step < last, add, (first, zeros, zeros), parallel_iterations=1)
+    return total, right

@@ -1,0 +1,151 @@
+"""Several runs trained as one stack: each is told, kept, stopped and ended as if it trained alone."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import keras
+
+from explorer.config import Demand, RunConfig
+from explorer.data.prepare import Prepared
+from explorer.stack import Stack
+from explorer.stopping import satisfied
+from explorer.training import PROGRESS_SECONDS, Emit, Outcome, State
+
+
+@dataclass(eq=False)
+class Member:
+    """One run of a stack; the arguments are those of `explorer.training.train`.
+
+    Attributes:
+        end: is told how the run ended, once, as soon as that is known.
+    """
+
+    config: RunConfig
+    demands: Callable[[], Sequence[Demand]]
+    emit: Emit
+    should_stop: Callable[[], bool]
+    keep: Callable[[State], None]
+    end: Callable[[Outcome], None]
+    state: State = field(default_factory=lambda: State(0, []))
+    curve: list[float | None] = field(default_factory=list)
+    last: dict[str, Any] = field(default_factory=dict)
+    is_over: bool = False
+
+    def finish(self, reason: str) -> None:
+        self.is_over = True
+        self.end(Outcome(reason, self.state))
+
+
+class _AllOver(Exception):
+    """Raised inside `fit` when nobody is left to train for."""
+
+
+def train(members: Sequence[Member], data: Prepared, device: str = "cpu") -> None:
+    """Train every member from the first epoch until its own demands are met.
+
+    Args:
+        members: runs that agree in `explorer.stack.key`.
+        data: what each is trained on.
+        device: `cpu` or `gpu:N`, as it has been prepared.
+    """
+    for member in members:
+        member.emit("phase", {"phase": "building"})
+    stack = Stack([member.config for member in members], data, device)
+    for member in members:
+        member.emit("phase", {"phase": "training"})
+    recorder = _Recorder(stack, members)
+    try:
+        while True:
+            longest = max(demand.epochs for member in members if not member.is_over for demand in member.demands())
+            stack.model.fit(stack.dataset(), callbacks=[recorder], verbose=0, shuffle=False,
+                            initial_epoch=recorder.epoch, epochs=max(longest, recorder.epoch + 1))
+    except _AllOver:
+        return
+
+
+class _Recorder(keras.callbacks.Callback):
+    """As the recorder of a single run, for each member that is not over."""
+
+    def __init__(self, stack: Stack, members: Sequence[Member]):
+        super().__init__()
+        self.stack, self.members = stack, members
+        self.epoch, self._told = 0, 0.0
+
+    def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
+        self._began = time.perf_counter()
+        self._progress(0)
+
+    def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
+        self.stop_those_who_ask()
+        if time.perf_counter() - self._told > PROGRESS_SECONDS:
+            self._progress(batch + 1)
+
+    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
+        running = self.stack.model.running()
+        train_part, validation = (self.stack.measure(name, self.stop_those_who_ask) for name in ("train", "validation"))
+        penalties = self.stack.model.penalty().numpy()
+        # What all members took together; each would have had its share of the cores.
+        seconds = time.perf_counter() - self._began
+        self.epoch = epoch + 1
+        states = self.stack.states()
+        for i, member in self._left():
+            penalty = float(penalties[i])
+            member.last = {
+                "epoch": self.epoch,
+                "loss": float(running[i, 0]),
+                "accuracy": float(running[i, 1]),
+                "train_crossentropy": float(train_part[i, 0]),
+                "train_accuracy": float(train_part[i, 1]),
+                "val_loss": float(validation[i, 0]) + penalty,
+                "val_crossentropy": float(validation[i, 0]),
+                "val_accuracy": float(validation[i, 1]),
+                "penalty": penalty,
+                "seconds": seconds / len(self.members),
+            }
+            member.curve.append(member.last["val_crossentropy"])
+            member.state = State(self.epoch, states[i])
+            member.emit("epoch", member.last)
+            member.keep(member.state)
+        self._end_those_who_are_done()
+
+    def stop_those_who_ask(self) -> None:
+        """Stop acts within one batch on its run alone; the others go on."""
+        for _, member in self._left():
+            if member.should_stop():
+                member.finish("stopped")
+        self._leave_if_all_over()
+
+    def _end_those_who_are_done(self) -> None:
+        watched = ("loss", "train_crossentropy", "val_crossentropy")
+        done = []
+        for i, member in self._left():
+            if not all(math.isfinite(member.last[name]) for name in watched):
+                member.finish("diverged")
+            elif satisfied(member.curve, member.demands()):
+                done.append((i, member))
+        if done:
+            on_test = done[0][1].config.validation == "test"
+            scores = None if on_test else self.stack.measure("test")
+            for i, member in done:
+                found = (member.last["val_crossentropy"], member.last["val_accuracy"]) if on_test else scores[i]
+                member.emit("score", {"epoch": self.epoch, "test_crossentropy": float(found[0]),
+                                      "test_accuracy": float(found[1])})
+                member.finish("finished")
+        self._leave_if_all_over()
+
+    def _leave_if_all_over(self) -> None:
+        if all(member.is_over for member in self.members):
+            raise _AllOver
+
+    def _left(self) -> list[tuple[int, Member]]:
+        return [(i, member) for i, member in enumerate(self.members) if not member.is_over]
+
+    def _progress(self, step: int) -> None:
+        self._told = time.perf_counter()
+        for _, member in self._left():
+            member.emit("progress", {"epoch": self.epoch + 1, "step": step, "steps": self.stack.steps})
