@@ -11,10 +11,12 @@ import threading
 import time
 import traceback
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
-from explorer import data, devices
+from explorer import data, devices, stacking
 from explorer.child import job_of
 from explorer.config import Demand, RunConfig, library_versions
 from explorer.devices import DeviceError, Hardware
@@ -22,7 +24,7 @@ from explorer.fields import plain
 from explorer.limits import require
 from explorer.owners import Owner, is_alive
 from explorer.settings import Settings
-from explorer.store import FAILED, INTERRUPTED, QUEUED, STOPPED, Run, RunStore
+from explorer.store import FAILED, INTERRUPTED, QUEUED, RUNNING, STOPPED, Run, RunStore
 from explorer.view import DONE, View, look
 from explorer.worker_process import WorkerProcess
 
@@ -47,8 +49,9 @@ class QueueFull(RuntimeError):
 
 @dataclass
 class _Charge:
-    """A run that this engine's worker has in hand."""
+    """A run that this engine's worker has in hand; runs of one job are trained together."""
 
+    job: int
     device: str
     stop_sent: float | None = None
     killed: bool = False
@@ -77,6 +80,7 @@ class Engine:
         self._own_only, self._mine = own_only, set()
         # By run and attempt: the process of one attempt may outlive the store's word that it has ended.
         self._charges: dict[tuple[str, int], _Charge] = {}
+        self._last_job, self._asking = 0, threading.Lock()
         self._post: deque[dict[str, Any]] = deque()
         self._wake, self._closing = threading.Event(), threading.Event()
         self._worker: WorkerProcess | None = None
@@ -107,21 +111,35 @@ class Engine:
             DeviceError: the machine has no such device.
             QueueFull: too many runs wait.
         """
-        require(config, demand, self.settings)
+        return self.submit_all([config], demand)[0]
+
+    def submit_all(self, configs: Sequence[RunConfig], demand: Demand) -> list[str]:
+        """Ask for several runs at once, all or none of them; see `submit`.
+
+        Runs that share data and shapes are then trained together.
+        """
+        for config in configs:
+            require(config, demand, self.settings)
         if self.hardware:
             devices.choose(demand.device, self.hardware, allowed=self.settings.device)
-        run_id = self.run_id(config)
-        run, epochs, scores = self.store.snapshot(run_id)
-        view = look(run, epochs, scores, demand)
-        if view.state == DONE:
-            return run_id
+        run_ids = [self.run_id(config) for config in configs]
+        wanted, more = {}, 0
+        for run_id, config in zip(run_ids, configs, strict=True):
+            run, epochs, scores = self.store.snapshot(run_id)
+            if look(run, epochs, scores, demand).state != DONE and run_id not in wanted:
+                wanted[run_id] = config
+                more += not (run and run.is_live)
         waiting = self.store.counts().get(QUEUED, 0)
-        if not (run and run.is_live) and waiting >= self.settings.max_queue:
-            raise QueueFull(f"{plain(waiting)} runs are waiting, the most that may wait here. Try again in a while.")
-        self._mine.add(run_id)
-        self.store.request(run_id, config, demand, library_versions())
-        self._wake.set()
-        return run_id
+        if more and waiting + more > self.settings.max_queue:
+            raise QueueFull(f"{plain(waiting)} runs are waiting, and {plain(self.settings.max_queue)} may wait here. "
+                            "Try again in a while.")
+        with self._asking:  # the queue is dealt out when all are in it
+            for run_id, config in wanted.items():
+                self._mine.add(run_id)
+                self.store.request(run_id, config, demand, library_versions())
+        if wanted:
+            self._wake.set()
+        return run_ids
 
     def look(self, run_id: str, demand: Demand) -> View:
         """How a run stands with regard to what is wanted of it."""
@@ -157,7 +175,8 @@ class Engine:
                     next_recovery = time.monotonic() + 5
                 if self._worker is None and time.monotonic() >= max(self._warm_at, self._not_before):
                     self._start_worker()
-                self._take_on()
+                with self._asking:
+                    self._take_on()
                 self._pass_stops_on()
             except Exception as error:
                 # Another program may hold the store, the disk be full, processes run short: the queue waits, it is
@@ -170,35 +189,46 @@ class Engine:
             self._wake.clear()
 
     def _take_on(self) -> None:
-        while len(self._charges) < self.settings.runs_at_once and not self._closing.is_set():
+        while len(self._jobs()) < self.settings.runs_at_once and not self._closing.is_set():
             if self._worker is None or self.hardware is None:
                 waiting = self._mine if self._own_only else None
                 if self._worker is None and time.monotonic() >= self._not_before and self.store.any_waiting(waiting):
                     self._start_worker()
                 if not self.is_broken:
                     return
-            run = self.store.claim(self._owner.name, self._mine if self._own_only else None)
+            only = self._mine if self._own_only else None
+            run = self.store.claim(self._owner.name, only)
             if run is None:
                 return
-            self._start(run)
+            mates = [] if self.is_broken else self.store.claim_alike(
+                self._owner.name, partial(stacking.alike, run), stacking.MOST_MEMBERS - 1, only)
+            self._start([run, *mates])
 
-    def _start(self, run: Run) -> None:
+    def _start(self, runs: list[Run]) -> None:
         if self.is_broken:
-            self.store.end(run.run_id, run.attempt, FAILED,
-                           f"The training process does not start: see {self.settings.home / 'worker.log'}, and what "
-                           "python -m explorer doctor says.")
+            self._fail(runs, f"The training process does not start: see {self.settings.home / 'worker.log'}, and what "
+                             "python -m explorer doctor says.")
             return
-        wanted = run.demands[-1].device if run.demands else "auto"
-        busy = [charge.device for charge in self._charges.values()]
+        wanted = runs[0].demands[-1].device if runs[0].demands else "auto"
         try:
-            device = devices.choose(wanted, self.hardware, busy, self.settings.device)
+            device = devices.choose(wanted, self.hardware, self._jobs().values(), self.settings.device)
         except DeviceError as error:
-            self.store.end(run.run_id, run.attempt, FAILED, str(error))
+            self._fail(runs, str(error))
             return
-        self._charges[run.run_id, run.attempt] = _Charge(device)
-        job = job_of(run.run_id, run.attempt, run.config, device, self.hardware.label(device), self.settings)
-        if not self._worker.say(do="train", job=job):
-            self._lost((run.run_id, run.attempt), "The training process ended before this run began.")
+        self._last_job += 1
+        for run in runs:
+            self._charges[run.run_id, run.attempt] = _Charge(self._last_job, device)
+        if not self._worker.say(do="train", job=job_of(runs, device, self.hardware.label(device), self.settings)):
+            for run in runs:
+                self._lost((run.run_id, run.attempt), "The training process ended before this run began.")
+
+    def _fail(self, runs: list[Run], why: str) -> None:
+        for run in runs:
+            self.store.end(run.run_id, run.attempt, FAILED, why)
+
+    def _jobs(self) -> dict[int, str]:
+        """The device of each job in hand."""
+        return {charge.job: charge.device for charge in self._charges.values()}
 
     def _pass_stops_on(self) -> None:
         for (run_id, attempt), charge in self._charges.items():
@@ -210,6 +240,9 @@ class Engine:
                     charge.stop_sent = time.monotonic()
                     self._worker.say(do="stop", run_id=run_id, attempt=attempt)
             elif not charge.killed and time.monotonic() - charge.stop_sent > GRACE_SECONDS:
+                run = self.store.run(run_id)
+                if run is None or run.attempt != attempt or run.status != RUNNING:
+                    continue  # it has obeyed; others of its job are still being trained
                 charge.killed = True
                 self._worker.say(do="kill", run_id=run_id, attempt=attempt)
 

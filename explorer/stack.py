@@ -13,7 +13,7 @@ of its own, so a member can be continued alone.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import keras
@@ -28,19 +28,6 @@ from explorer.fused import fused
 from explorer.layout import Form, Part, Words
 from explorer.model import make_optimizer, network
 
-# Wider networks keep the cores busy by themselves.
-MOST_UNITS = 64
-# Beyond this the matrices no longer fit into the caches.
-MOST_MEMBERS = 16
-
-
-def key(config: RunConfig) -> Hashable | None:
-    """What members of one stack have in common; `None` for a run that is better trained alone."""
-    if max(config.hidden) > MOST_UNITS:
-        return None
-    # Penalties and dropout are each member's own. One seed draws one order of the rows.
-    return config.with_(l1=0.0, l2=0.0, regularize_output=False, dropout=0.0)
-
 
 class Stacked(keras.Model):
     """The members' networks as one.
@@ -49,7 +36,7 @@ class Stacked(keras.Model):
     units (biases, batch normalisation) has shape `(members · units,)`.
 
     Args:
-        members: configs that agree in `key`.
+        members: configs that agree in `explorer.stacking.key`.
         networks: one for each member, with its weights drawn.
         fitted: the training data, in the order of their visits.
 
@@ -162,7 +149,7 @@ class Stack:
     """The members' way through their data.
 
     Args:
-        members: configs that agree in `key`.
+        members: configs that agree in `explorer.stacking.key`.
         data: what each is trained on.
         device: `cpu` or `gpu:N`.
 

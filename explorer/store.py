@@ -7,7 +7,7 @@ import math
 import sqlite3
 import time
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -146,20 +146,31 @@ class RunStore:
             owner: who takes it.
             only: runs to choose from; all of them by default.
         """
+        taken = self.claim_alike(owner, lambda run: True, 1, only)
+        return taken[0] if taken else None
+
+    def claim_alike(self, owner: str, alike: Callable[[Run], bool], most: int,
+                    only: Iterable[str] | None = None) -> list[Run]:
+        """Take those runs of the queue that fit, `most` at most, in their order."""
+        taken: list[Run] = []
         with self._write() as db:
             for row in self._waiting(db, only):
+                if len(taken) >= most:
+                    break
                 try:
-                    _run(row)
+                    fits = alike(_run(row))
                 except (ValueError, TypeError, KeyError) as error:
                     db.execute("UPDATE runs SET status = ?, message = ? WHERE run_id = ?",
                                (FAILED, f"This version of the explorer cannot read the run's settings ({error}).",
                                 row["run_id"]))
                     continue
-                db.execute(
-                    "UPDATE runs SET status = ?, owner = ?, attempt = attempt + 1, phase = 'starting', "
-                    "progress = '{}' WHERE run_id = ?", (RUNNING, owner, row["run_id"]))
-                return _run(db.execute("SELECT * FROM runs WHERE run_id = ?", (row["run_id"],)).fetchone())
-        return None
+                if fits:
+                    db.execute(
+                        "UPDATE runs SET status = ?, owner = ?, attempt = attempt + 1, phase = 'starting', "
+                        "progress = '{}' WHERE run_id = ?", (RUNNING, owner, row["run_id"]))
+                    taken.append(_run(db.execute(
+                        "SELECT * FROM runs WHERE run_id = ?", (row["run_id"],)).fetchone()))
+        return taken
 
     def any_waiting(self, only: Iterable[str] | None = None) -> bool:
         """Whether there is anything to claim."""

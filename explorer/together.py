@@ -49,7 +49,7 @@ def train(members: Sequence[Member], data: Prepared, device: str = "cpu") -> Non
     """Train every member from the first epoch until its own demands are met.
 
     Args:
-        members: runs that agree in `explorer.stack.key`.
+        members: runs that agree in `explorer.stacking.key`.
         data: what each is trained on.
         device: `cpu` or `gpu:N`, as it has been prepared.
     """

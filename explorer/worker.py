@@ -37,7 +37,7 @@ class _Child:
     """A process that trains.
 
     Attributes:
-        key: run and attempt in hand; a run may be asked for again before its last attempt is quite gone.
+        keys: run and attempt of those in hand; a run may be asked for again before its last attempt is quite gone.
         device: what it is set up for; `None` before its first run.
         networks: what it has traced graphs of, about.
         leaving: it will take no other run.
@@ -45,7 +45,7 @@ class _Child:
 
     process: int | subprocess.Popen
     line: socket.socket
-    key: Key | None = None
+    keys: list[Key] = field(default_factory=list)
     device: str | None = None
     networks: set[tuple] = field(default_factory=set)
     leaving: bool = False
@@ -141,10 +141,10 @@ class Worker:
                 self._start(order["job"])
             except OSError as error:  # no more processes, no more memory: the others are not to suffer for it
                 print(f"the run could not be started: {error}", file=sys.stderr)
-                self._say(event="ended", run_id=order["job"]["run_id"], attempt=order["job"]["attempt"], code=1)
+                self._say_ended(child.keys_of(order["job"]), 1)
             return
         for trainer in self._children:
-            if trainer.key == (order["run_id"], order["attempt"]):
+            if (order["run_id"], order["attempt"]) in trainer.keys:
                 if order["do"] == "kill":
                     os.kill(trainer.pid, signal.SIGKILL)
                 else:
@@ -153,7 +153,7 @@ class Worker:
     def _start(self, job: dict[str, Any]) -> None:
         network = _network_of(job)
         free = [one for one in self._children
-                if one.key is None and not one.leaving and one.device in (None, job["device"])]
+                if not one.keys and not one.leaving and one.device in (None, job["device"])]
         # One that has this network's graph, else one that has not been used, else any.
         free.sort(key=lambda one: (network not in one.networks, one.device is not None))
         trainer = free[0] if free else self._add_child(warm=False)
@@ -162,9 +162,10 @@ class Worker:
             trainer.leaving = True
             self._start(job)
             return
-        trainer.key, trainer.device = (job["run_id"], job["attempt"]), job["device"]
+        trainer.keys, trainer.device = child.keys_of(job), job["device"]
         trainer.networks.add(network)
-        self._say(event="started", run_id=job["run_id"], attempt=job["attempt"], pid=trainer.pid)
+        for run_id, attempt in trainer.keys:
+            self._say(event="started", run_id=run_id, attempt=attempt, pid=trainer.pid)
 
     # -- children -------------------------------------------------------------------------------------
 
@@ -213,17 +214,16 @@ class Worker:
             return
         *lines, trainer.text = (trainer.text + piece).split(b"\n")
         for message in map(json.loads, lines):
-            trainer.key, trainer.leaving = None, not message["again"]
-            self._say(event="ended", run_id=message["run_id"], attempt=message["attempt"], code=0)
+            ended, trainer.keys, trainer.leaving = trainer.keys, [], not message["again"]
+            self._say_ended(ended, 0)
 
     def _bury(self, trainer: _Child) -> None:
         self._children.remove(trainer)
         self._selector.unregister(trainer.line)
         trainer.line.close()
         code = trainer.wait()
-        if trainer.key:
-            self._say(event="ended", run_id=trainer.key[0], attempt=trainer.key[1], code=code)
-        if trainer.device and not any(one.key is None and not one.leaving for one in self._children):
+        self._say_ended(trainer.keys, code)
+        if trainer.device and not any(not one.keys and not one.leaving for one in self._children):
             # Not for one that died before it had a run: that would go on for ever.
             self._add_child()
 
@@ -236,12 +236,16 @@ class Worker:
                 pass  # it has just ended by itself
         deadline = time.monotonic() + FAREWELL_SECONDS
         for trainer in self._children:
-            if trainer.key is None:
+            if not trainer.keys:
                 # It keeps nothing, and may be in the middle of an import.
                 _kill(trainer.pid)
             while time.monotonic() < deadline and os.waitpid(trainer.pid, os.WNOHANG) == (0, 0):
                 time.sleep(0.02)
             _kill(trainer.pid)
+
+    def _say_ended(self, keys: list[Key], code: int) -> None:
+        for run_id, attempt in keys:
+            self._say(event="ended", run_id=run_id, attempt=attempt, code=code)
 
     def _say(self, **message: Any) -> None:
         self._answers.write(json.dumps(message) + "\n")
@@ -264,7 +268,7 @@ def _kill(pid: int) -> None:
 
 
 def _network_of(job: dict[str, Any]) -> tuple:
-    config = RunConfig.from_json(job["config"])
+    config = RunConfig.from_json(job["runs"][0]["config"])
     return (config.dataset, config.num_words, config.hidden, config.optimizer, config.batch_size)
 
 

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -344,3 +345,73 @@ def test_a_training_process_that_never_starts_is_said(settings, monkeypatch):
         assert view.state == "failed" and "doctor" in view.run.message
     finally:
         engine.close()
+
+
+GRID = [RunConfig(num_words=500, train_samples=1_000, hidden=(8,), l2=l2, dropout=dropout)
+        for l2 in (0.0, 1e-3) for dropout in (0.0, 0.4)]
+
+
+def test_a_grid_is_trained_together_and_each_run_is_kept_as_its_own(engine):
+    demand = Demand(epochs=3)
+    run_ids = engine.submit_all(GRID, demand)
+    assert run_ids == [engine.run_id(config) for config in GRID]
+    views = [ended(engine, run_id, demand) for run_id in run_ids]
+    assert [view.state for view in views] == [DONE] * 4
+    assert [len(view.epochs) for view in views] == [3] * 4 and all(view.score for view in views)
+    # Each is what its strengths make of it.
+    assert views[0].epochs[-1]["penalty"] == 0 < views[2].epochs[-1]["penalty"]
+    assert len({view.epochs[-1]["val_crossentropy"] for view in views}) == 4
+    # Known now, and continued alone as any other.
+    assert engine.submit_all(GRID, demand) == run_ids and engine.store.counts() == {"finished": 4}
+    longer = Demand(epochs=5)
+    engine.submit(GRID[3], longer)
+    view = ended(engine, run_ids[3], longer)
+    assert view.state == DONE and numbers(view)[:3] == numbers(views[3]) and view.reached == 5
+
+
+def test_one_of_a_grid_is_stopped_and_the_others_go_on(engine):
+    run_ids = engine.submit_all(GRID, Demand(epochs=60))
+    wait_for(lambda: all(engine.look(run_id, LONG).reached >= 2 for run_id in run_ids))
+    pids = {engine._charges[run_id, 1].pid for run_id in run_ids}
+    assert len(pids) == 1, "they are trained by one process"
+    engine.stop(run_ids[1])
+    wait_for(lambda: engine.store.run(run_ids[1]).status == "stopped")
+    views = [ended(engine, run_id, Demand(epochs=60)) for run_id in run_ids]
+    assert [view.state for view in views] == [DONE, "stopped", DONE, DONE]
+    assert 2 <= views[1].reached < 60
+
+
+def test_a_process_that_dies_with_a_grid_loses_no_epoch_of_any(engine):
+    demand = Demand(epochs=150)
+    run_ids = engine.submit_all(GRID, demand)
+    wait_for(lambda: all(engine.look(run_id, LONG).reached >= 3 for run_id in run_ids))
+    os.kill(engine._charges[run_ids[0], 1].pid, signal.SIGKILL)
+    wait_for(lambda: engine.store.counts() == {"failed": 4})
+    reached = {run_id: numbers(engine.look(run_id, demand)) for run_id in run_ids}
+    shorter = Demand(epochs=len(reached[run_ids[2]]) + 2)
+    engine.submit(GRID[2], shorter)
+    view = ended(engine, run_ids[2], shorter)
+    assert view.state == DONE and numbers(view)[:shorter.epochs - 2] == reached[run_ids[2]]
+
+
+def test_a_grid_is_taken_as_a_whole_or_not_at_all(settings):
+    engine = Engine(replace(settings, max_queue=3), warm=False)
+    try:
+        with pytest.raises(QueueFull):
+            engine.submit_all(GRID, Demand(epochs=3))
+        with pytest.raises(FieldError):
+            engine.submit_all([GRID[0], replace(GRID[1], hidden=(10_000, 10_000))], Demand(epochs=3))
+        assert engine.store.counts() == {}
+    finally:
+        engine.close()
+
+
+def test_the_next_run_is_trained_by_the_same_process(engine):
+    demand = Demand(epochs=400)
+    first = engine.submit(CONFIG, demand)
+    pid = in_the_middle(engine, first)
+    engine.stop(first)
+    wait_for(lambda: engine.store.run(first).status == "stopped" and not engine._charges)
+    other = engine.submit(CONFIG.with_(seed=5), demand)
+    assert in_the_middle(engine, other) == pid
+    engine.stop(other)

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import pytest
 
-from explorer import data, fast, stack, together
+from explorer import data, fast, stacking, together
 from explorer.config import Demand, RunConfig
 from explorer.settings import Settings
 from explorer.training import State, train
@@ -72,7 +72,7 @@ def alone(config: RunConfig, settings: Settings, demand: Demand) -> Watched:
 
 
 def stacked(configs: list[RunConfig], settings: Settings, demands: list[Demand], **stops: int) -> list[Watched]:
-    assert len({stack.key(config) for config in configs}) == 1
+    assert len({stacking.key(config) for config in configs}) == 1
     watched = [Watched(config, demand, stops.get(f"m{i}")) for i, (config, demand) in enumerate(
         zip(configs, demands, strict=True))]
     together.train([one.member for one in watched], data.load(configs[0], settings))
@@ -137,11 +137,11 @@ def test_a_member_that_diverges_does_not_take_the_others_along(settings):
 @pytest.mark.parametrize("change", [{"seed": 1}, {"hidden": (8,)}, {"optimizer": "adam"}, {"batch_size": 64},
                                     {"train_samples": 1_000}, {"label_noise": 0.1}, {"learning_rate": 0.01}])
 def test_what_does_not_share_data_and_shapes_is_not_stacked(change):
-    assert stack.key(SMALL.with_(**change)) != stack.key(SMALL)
+    assert stacking.key(SMALL.with_(**change)) != stacking.key(SMALL)
 
 
 def test_wide_networks_are_trained_alone():
-    assert stack.key(SMALL.with_(hidden=(512, 16))) is None
-    assert stack.key(SMALL.with_(l2=0.1, dropout=0.5)) == stack.key(SMALL)
+    assert stacking.key(SMALL.with_(hidden=(512, 16))) is None
+    assert stacking.key(SMALL.with_(l2=0.1, dropout=0.5)) == stacking.key(SMALL)
 
 

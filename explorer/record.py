@@ -1,0 +1,128 @@
+"""One run on its way into the store: what is told of it, its checkpoints, whether it is to stop, how it ends."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from explorer import checkpoints
+from explorer.config import Demand, RunConfig
+from explorer.line import Line
+from explorer.settings import Settings
+from explorer.store import DIVERGED, FINISHED, INTERRUPTED, STOPPED, RunStore, Superseded
+
+# Checkpoints may take up to this share of the training time; small networks are kept after every epoch.
+CHECKPOINT_SHARE = 0.1
+
+
+class Record:
+    """One run of a job on its way into the store: what is told of it, whether it is to stop, how it ends."""
+
+    def __init__(self, store: RunStore, settings: Settings, line: Line, run_id: str, attempt: int, config: RunConfig):
+        self.store, self.settings, self._line = store, settings, line
+        self.run_id, self.attempt, self.config = run_id, attempt, config
+        self.keeper = Keeper(settings, run_id)
+        self._began = time.monotonic()
+        self._phase, self._score, self._is_closed = "", None, False
+
+    def demands(self) -> Sequence[Demand]:
+        return self.store.run(self.run_id).demands
+
+    def emit(self, kind: str, values: dict[str, Any]) -> None:
+        """As `explorer.training.train` tells it; what another attempt has taken over is told to nobody."""
+        if self._is_closed:
+            return
+        try:
+            if kind == "phase":
+                self._phase = values["phase"]
+                self.store.write_progress(self.run_id, self.attempt, self._phase, {})
+            elif kind == "progress":
+                self.store.write_progress(self.run_id, self.attempt, self._phase, values)
+            elif kind == "device":
+                self.store.write_device(self.run_id, self.attempt, values["device"], values["threads"])
+            elif kind == "epoch":
+                self.store.write_epoch(self.run_id, self.attempt, values)
+            else:
+                self._score = values  # stored with the end, see `RunStore.end`
+        except Superseded:
+            self._is_closed = True
+
+    def should_stop(self) -> bool:
+        over_time = time.monotonic() - self._began > self.settings.max_seconds
+        return self._is_closed or over_time or self._line.asked((self.run_id, self.attempt)) is not None
+
+    def is_wanted(self) -> bool:
+        """Whether the run is still to be trained; one that is to stop before its training has begun is closed."""
+        said = self._line.asked((self.run_id, self.attempt))
+        if said:
+            self.close(said, farewell(said), obeyed=True)
+        return not self._is_closed
+
+    def end(self, outcome: Any) -> None:
+        """Keep the last state and close the run as it ended; one that is closed is somebody else's by now."""
+        if self._is_closed:
+            return
+        message = self.keeper.finish(outcome.state)
+        said = self._line.asked((self.run_id, self.attempt))
+        if outcome.reason == "finished":
+            self.close(FINISHED, message, score=self._score)
+        elif outcome.reason == "diverged":
+            self.close(DIVERGED, f"The loss stopped being a number in epoch {outcome.state.epoch}: the learning rate "
+                                 f"{self.config.learning_rate:g} is too large for these settings.")
+        elif said:
+            self.close(said, message or farewell(said), obeyed=True)
+        else:
+            self.close(STOPPED, f"Stopped after {self.settings.max_seconds:,} seconds, the most one run may train "
+                                "at a time here.")
+
+    def close(self, status: str, message: str, obeyed: bool = False, score: dict[str, Any] | None = None) -> None:
+        if not self._is_closed:
+            self._is_closed = True
+            self.store.end(self.run_id, self.attempt, status, message, peak_mb(), obeyed, score)
+
+
+class Keeper:
+    """Keeps checkpoints as often as they cost little, and at the end."""
+
+    def __init__(self, settings: Settings, run_id: str):
+        self._settings, self._run_id = settings, run_id
+        self._kept, self._cost, self._last = -1, 0.0, time.monotonic()
+        self._failure = ""
+
+    def __call__(self, state: Any) -> None:
+        if (time.monotonic() - self._last) * CHECKPOINT_SHARE >= self._cost:
+            self._save(state)
+
+    def finish(self, state: Any) -> str:
+        """Keep the last state. Returns: a message where it could not be kept, else an empty text."""
+        if state.epoch != self._kept and state.epoch > 0:
+            self._save(state)
+        return self._failure
+
+    def _save(self, state: Any) -> None:
+        began = time.monotonic()
+        try:
+            checkpoints.save(self._settings.checkpoints, self._run_id, state.epoch, state.arrays)
+            checkpoints.prune(self._settings.checkpoints, self._settings.checkpoint_mb, self._run_id)
+            self._kept, self._failure = state.epoch, ""
+        except OSError as error:
+            self._failure = (f"The checkpoint could not be kept ({error.strerror}): the curve is stored, but "
+                             "going on will start from the first epoch. Free some disk space.")
+        self._last = time.monotonic()
+        self._cost = self._last - began
+
+
+def farewell(said: str) -> str:
+    """What is said of a run that ends before its time."""
+    return "The explorer ended while this run was training." if said == INTERRUPTED else ""
+
+
+def peak_mb() -> float:
+    """Largest resident memory of this process so far, in megabytes; 0 where the system does not tell."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return 0.0
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)

@@ -1,0 +1,35 @@
+"""Which runs may be trained together as one stack (`explorer.stack`); asked by whoever deals out the queue."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+
+from explorer.config import RunConfig
+from explorer.store import Run
+
+# Wider networks keep the cores busy by themselves.
+MOST_UNITS = 64
+# Beyond this the matrices of a step no longer fit into the caches.
+MOST_MEMBERS = 16
+
+
+def key(config: RunConfig) -> Hashable | None:
+    """What the members of one stack have in common; `None` for a run that is better trained alone."""
+    if max(config.hidden) > MOST_UNITS:
+        return None
+    # Penalties and dropout are each member's own. One seed draws one order of the rows.
+    return config.with_(l1=0.0, l2=0.0, regularize_output=False, dropout=0.0)
+
+
+def alike(first: Run, other: Run) -> bool:
+    """Whether a waiting run can join one that has just been taken from the queue.
+
+    Both begin with their first epoch, and are wanted for as long: nobody's network is carried along for nothing.
+    """
+    shared = key(first.config)
+    return (shared is not None and key(other.config) == shared and first.attempt == 1 and other.attempt == 0
+            and _epochs(first) == _epochs(other) and first.demands[-1].device == other.demands[-1].device)
+
+
+def _epochs(run: Run) -> int:
+    return max(demand.epochs for demand in run.demands)
