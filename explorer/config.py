@@ -12,9 +12,9 @@ from typing import Any
 from explorer.catalogue import DATASETS, DatasetInfo
 from explorer.fields import Choice, FieldError, Flag, Layers, Number, Share, plain
 
-# Raise it when training.py, fast.py, batches.py, model.py or prepare.py changes what a config computes: old runs
-# then stay readable under their own identity, and nothing new is mistaken for them.
-TRAINING_VERSION = 1
+# Raise it when a room that trains (training, fast, layout, fused, stack, batches, model, prepare) changes what a
+# config computes: old runs then stay readable under their own identity, and nothing new is mistaken for them.
+TRAINING_VERSION = 2
 
 OPTIMIZERS = ("adam", "rmsprop", "sgd", "momentum", "adamw")
 ACTIVATIONS = ("relu", "tanh", "sigmoid", "elu", "selu", "gelu")

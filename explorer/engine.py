@@ -129,7 +129,7 @@ class Engine:
             if look(run, epochs, scores, demand).state != DONE and run_id not in wanted:
                 wanted[run_id] = config
                 more += not (run and run.is_live)
-        waiting = self.store.counts().get(QUEUED, 0)
+        waiting = self.store.waiting()
         if more and waiting + more > self.settings.max_queue:
             raise QueueFull(f"{plain(waiting)} runs are waiting, and {plain(self.settings.max_queue)} may wait here. "
                             "Try again in a while.")

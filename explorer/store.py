@@ -46,6 +46,8 @@ _SCHEMA = (
     );
     CREATE INDEX events_by_run ON events (run_id, id);
     """,
+    # The next ticket is asked for with every request, however many runs there are.
+    "CREATE INDEX runs_by_ticket ON runs (ticket)",
 )
 
 
@@ -327,6 +329,11 @@ class RunStore:
         with self._read() as db:
             rows = db.execute("SELECT kind, detail FROM events WHERE run_id = ? ORDER BY id", (run_id,)).fetchall()
         return [(row["kind"], row["detail"]) for row in rows]
+
+    def waiting(self) -> int:
+        """How many runs wait."""
+        with self._read() as db:
+            return db.execute("SELECT COUNT(*) FROM runs WHERE status = ?", (QUEUED,)).fetchone()[0]
 
     def counts(self) -> dict[str, int]:
         """Number of runs by state."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from pathlib import Path
 from typing import Any
 
 from explorer.settings import Settings
@@ -15,13 +16,20 @@ def add_to(commands: Any) -> None:
         "Measure the trainer beside plain Keras, in turn, on the real IMDB and MNIST; prints medians. Takes minutes."))
     parser.add_argument("--rounds", type=int, default=3, help="how often each pair is run")
     parser.add_argument("--row", type=int, action="append", default=[], help="only this row of the table, from 0")
+    parser.add_argument("--no-alternatives", action="store_true", help="leave PyTorch and scikit-learn out")
+    parser.add_argument("--drift", action="store_true",
+                        help="instead: how far rounding drives a run from plain Keras, and plain Keras from itself")
+    parser.add_argument("--growth", action="store_true",
+                        help="instead: cost of an epoch and of the store as they grow, beside the machine's floor")
+    parser.add_argument("--sweep", action="store_true", help="instead: a grid of eight beside one run after another")
+    parser.add_argument("--picture", type=Path, help="with --growth: write the picture to this file")
     parser.set_defaults(run=run)
 
 
 def run(given: argparse.Namespace, settings: Settings) -> int:
     """Measure. Returns: 2 where something that it needs is not here, else 0."""
     try:
-        from tests.benchmarks import trainer
+        from tests.benchmarks import drift, growth, sweep, trainer
     except ImportError:
         print("bench: needs the folder tests/ of the project; run it in a checkout.", file=sys.stderr)
         return 2
@@ -31,5 +39,12 @@ def run(given: argparse.Namespace, settings: Settings) -> int:
     if not all(0 <= number < len(trainer.ROWS) for number in given.row) or given.rounds < 1:
         print(f"bench: expected rows from 0 to {len(trainer.ROWS) - 1} and at least one round.", file=sys.stderr)
         return 2
-    trainer.main(given.rounds, given.row, settings.data_dir)
+    if given.drift:
+        drift.main(given.row, None, settings.data_dir)
+    elif given.growth:
+        growth.main(settings.data_dir, given.rounds, given.picture)
+    elif given.sweep:
+        sweep.main(given.rounds, settings.data_dir)
+    else:
+        trainer.main(given.rounds, given.row, settings.data_dir, alternatives=not given.no_alternatives)
     return 0

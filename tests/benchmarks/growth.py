@@ -1,0 +1,249 @@
+"""What an epoch and a look at the store cost as the work grows, beside what this machine could do at best.
+
+Use: python -m explorer bench --growth; needs EXPLORER_DATA_DIR. Writes the README's picture with `--picture FILE`.
+
+Each point is trained by a process of its own. Its physical floor is the larger of two times: the bytes that an epoch
+must move over the measured bandwidth of the memory, and the operations that it must do over the measured rate of a
+matrix product. An epoch here is what the explorer does in one: the training pass, and the inference passes over the
+training and the validation rows.
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from explorer.config import Demand, RunConfig, library_versions
+from explorer.settings import Settings
+from explorer.store import RunStore
+
+ROOT = Path(__file__).resolve().parents[2]
+BASE = RunConfig(dataset="imdb", validation="test")
+EPOCHS = 6
+# What grows, and the values it takes; the others stay as in BASE.
+GROWTH = {
+    "words": [BASE.with_(num_words=words) for words in (100, 300, 1_000, 3_000, 10_000, 20_000)],
+    "units": [BASE.with_(hidden=(units, units)) for units in (4, 16, 64, 256, 1_024)],
+    "training examples": [BASE.with_(train_samples=rows) for rows in (1_000, 3_000, 8_000, None)],
+}
+AMOUNT = {"words": lambda config: config.num_words, "units": lambda config: config.hidden[0],
+          "training examples": lambda config: config.rows}
+STORED = (10, 1_000, 100_000)
+EPOCHS_A_RUN = 5
+FLOAT = 4
+
+
+def measure_point(config: RunConfig, data_dir: Path, home: Path) -> dict[str, float]:
+    """Seconds per epoch and memory of one config, in a process of its own."""
+    answer = subprocess.run(
+        [sys.executable, "-m", "tests.benchmarks.growth", "--point", config.canonical_json(), str(data_dir), str(home)],
+        stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, check=True, cwd=ROOT)
+    return json.loads(answer.stdout.splitlines()[-1])
+
+
+def _point(config: RunConfig, settings: Settings) -> dict[str, float]:
+    import tensorflow as tf
+
+    from explorer import data, devices, fast, training
+    from explorer.courses import warm_up
+
+    devices.prepare("cpu", settings.threads, tf)
+    warm_up()
+    before = _resident_mb()
+    prepared = data.load(config, settings)
+    seconds: list[float] = []
+    training.train(config, prepared, lambda: [Demand(EPOCHS)],
+                   lambda kind, values: seconds.append(values["seconds"]) if kind == "epoch" else None, lambda: False,
+                   way=fast.Course)
+    words = sum(len(part.x.indices) for part in (prepared.train, prepared.validation))
+    return {"seconds": statistics.median(seconds[1:]), "memory": _resident_mb(peak=True) - before,
+            "trained_words": len(prepared.train.x.indices), "words": words,
+            "measured_rows": len(prepared.train) + len(prepared.validation)}
+
+
+def bandwidth() -> float:
+    """Bytes a second that this machine reads from memory, the best of several passes of two threads."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    halves = np.split(np.ones(50_000_000, np.float64), 2)
+    best = 0.0
+    with ThreadPoolExecutor(2) as pool:
+        for _ in range(7):
+            began = time.perf_counter()
+            list(pool.map(np.sum, halves))
+            best = max(best, sum(half.nbytes for half in halves) / (time.perf_counter() - began))
+    return best
+
+
+def product_rate() -> float:
+    """Operations a second of a large single-precision matrix product, the best of several."""
+    import tensorflow as tf
+
+    a = tf.random.normal((2_048, 2_048))
+    best = 0.0
+    for _ in range(7):
+        began = time.perf_counter()
+        (a @ a).numpy()
+        best = max(best, 2 * 2_048**3 / (time.perf_counter() - began))
+    return best
+
+
+def floor(config: RunConfig, point: dict[str, float], bytes_a_second: float, operations_a_second: float) -> float:
+    """Seconds that an epoch must take at least.
+
+    The first layer reads one row of its kernel for each word (forward), and adds to one for each word (backward:
+    read and write); an update reads weights, gradient and one slot and writes two of them. Later layers are dense.
+    """
+    first, steps = config.hidden[0], -(-config.rows // config.batch_size)
+    dense = config.parameters - (config.inputs + 1) * first
+    moved = FLOAT * first * (point["words"] + point["trained_words"] * 3) + FLOAT * (
+        point["words"] + point["trained_words"])
+    moved += FLOAT * 5 * config.parameters * steps
+    operations = 2 * first * (point["words"] + point["trained_words"] * 2)
+    operations += 2 * dense * (point["measured_rows"] + 3 * config.rows)
+    return max(moved / bytes_a_second, operations / operations_a_second)
+
+
+def _resident_mb(peak: bool = False) -> float:
+    name = "VmHWM" if peak else "VmRSS"
+    text = Path("/proc/self/status").read_text()
+    return next(int(line.split()[1]) / 1024 for line in text.splitlines() if line.startswith(name))
+
+
+def fill(store: RunStore, runs: int) -> None:
+    """Put so many finished runs into a store, as training would have left them."""
+    config, versions = BASE.canonical_json(), json.dumps(library_versions())
+    row = {"loss": 0.4, "accuracy": 0.8, "train_crossentropy": 0.35, "train_accuracy": 0.86, "val_loss": 0.41,
+           "val_crossentropy": 0.41, "val_accuracy": 0.83, "penalty": 0.0, "seconds": 0.08}
+    metrics = [json.dumps({"epoch": epoch, **row}) for epoch in range(1, EPOCHS_A_RUN + 1)]
+    with store._write() as db:
+        names = [f"{number:016x}" for number in range(runs)]
+        db.executemany(
+            "INSERT INTO runs (run_id, config, versions, created_at, status, ticket, attempt) "
+            "VALUES (?, ?, ?, 0, 'finished', ?, 1)",
+            ((name, config, versions, ticket) for ticket, name in enumerate(names, start=1)))
+        db.executemany("INSERT INTO epochs VALUES (?, ?, ?)", (
+            (name, epoch, text) for name in names for epoch, text in enumerate(metrics, start=1)))
+        db.executemany("INSERT INTO scores VALUES (?, ?, ?)", ((name, EPOCHS_A_RUN, metrics[-1]) for name in names))
+
+
+def stored(runs: int, home: Path) -> dict[str, float]:
+    """Milliseconds of what a page and an engine ask of a store of so many runs; medians."""
+    store = RunStore(Settings(home=home).store_path)
+    fill(store, runs)
+    began = time.perf_counter()
+    store = RunStore(store.path)
+    opening = time.perf_counter() - began
+    middle = f"{runs // 2:016x}"
+    steps = {"look up a known run": lambda: store.snapshot(middle),
+             "look up an unknown run": lambda: store.snapshot("-"),
+             "see whether anything waits": lambda: store.any_waiting(None)}
+    found = {"open": opening * 1_000}
+    for name, step in steps.items():
+        found[name] = _median_ms(step)
+    asked = iter(range(10**6))
+    found["ask for a run"] = _median_ms(
+        lambda: store.request(f"new-{next(asked)}", BASE.with_(seed=next(asked)), Demand(), library_versions()))
+    found["size MB"] = store.path.stat().st_size / 2**20
+    return found
+
+
+def _median_ms(step) -> float:
+    times = []
+    for _ in range(21):
+        began = time.perf_counter()
+        step()
+        times.append(time.perf_counter() - began)
+    return statistics.median(times) * 1_000
+
+
+def first_paint(runs: int, rounds: int) -> float:
+    """Seconds from opening the page to its Train button over a store of so many runs; median, in a real browser."""
+    import shutil
+
+    from playwright.sync_api import sync_playwright
+
+    from tests.benchmarks.page import FLAGS, Server, waited
+
+    with tempfile.TemporaryDirectory() as home, sync_playwright() as playwright:
+        fill(RunStore(Settings(home=Path(home)).store_path), runs)
+        server = Server(Path(home))
+        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=FLAGS)
+        try:
+            times = []
+            for number in range(rounds + 1):
+                page = browser.new_context(viewport={"width": 1280, "height": 900}).new_page()
+                began = time.perf_counter()
+                page.goto(server.address(seed=number))
+                times.append(waited(page, "button:has-text('Train')", began))
+                page.close()
+                time.sleep(6 if number == 0 else 0.5)  # the worker imports meanwhile; that is measured elsewhere
+            return statistics.median(times[1:])
+        finally:
+            browser.close()
+            server.close()
+
+
+def picture(points: pd.DataFrame, path: Path) -> None:
+    """Seconds per epoch and memory against what grows, the floor dashed."""
+    import altair as alt
+
+    panels = []
+    for name in GROWTH:
+        rows = points[points["what"] == name]
+        x = alt.X("amount:Q", title=name, scale=alt.Scale(type="log"), axis=alt.Axis(format="~s", tickCount=4))
+        seconds = (
+            alt.Chart(rows).transform_fold(["measured", "floor"], as_=["which", "s"])
+            .mark_line(point=True, color="#3987e5")
+            .encode(x=x, y=alt.Y("s:Q", title="seconds per epoch", scale=alt.Scale(type="log")),
+                    strokeDash=alt.StrokeDash("which:N", title=None, scale=alt.Scale(
+                        domain=["measured", "floor"], range=[[1, 0], [4, 4]]), legend=alt.Legend(orient="top"))))
+        memory = (
+            alt.Chart(rows).mark_line(point=True, color="#d9822b")
+            .encode(x=x, y=alt.Y("memory:Q", title="MB above an idle process", scale=alt.Scale(zero=True))))
+        panels.append(alt.vconcat(seconds.properties(width=230, height=170), memory.properties(width=230, height=110)))
+    alt.hconcat(*panels).configure(background="white").save(str(path), scale_factor=2)
+
+
+def main(data_dir: Path, rounds: int, picture_file: Path | None) -> None:
+    """Measure everything and print the tables."""
+    bytes_a_second, operations_a_second = bandwidth(), product_rate()
+    print(f"This machine: {bytes_a_second / 1e9:.0f} GB/s read, {operations_a_second / 1e9:.0f} GFLOP/s.\n")
+    print("| what grows | | s per epoch | floor s | times the floor | MB above an idle process |")
+    print("| --- " * 6 + "|")
+    points = []
+    with tempfile.TemporaryDirectory() as home:
+        for name, configs in GROWTH.items():
+            for config in configs:
+                found = [measure_point(config, data_dir, Path(home)) for _ in range(rounds)]
+                seconds = statistics.median(point["seconds"] for point in found)
+                memory = statistics.median(point["memory"] for point in found)
+                least = floor(config, found[0], bytes_a_second, operations_a_second)
+                amount = AMOUNT[name](config)
+                points.append({"what": name, "amount": amount, "measured": seconds, "floor": least, "memory": memory})
+                print(f"| {name} | {amount:,} | {seconds:.3f} | {least:.4f} | {seconds / least:.1f} | {memory:.0f} |",
+                      flush=True)
+    if picture_file:
+        picture(pd.DataFrame(points), picture_file)
+    print("\n| runs in the store | first paint s | open ms | look up a known run ms | look up an unknown run ms | "
+          "see whether anything waits ms | ask for a run ms | size MB |")
+    print("| --- " * 8 + "|")
+    for runs in STORED:
+        with tempfile.TemporaryDirectory() as home:
+            found = stored(runs, Path(home))
+        print(f"| {runs:,} | {first_paint(runs, rounds):.2f} | " + " | ".join(
+            f"{value:.1f}" for value in found.values()) + " |", flush=True)
+
+
+if __name__ == "__main__":
+    _, _, config_text, data_text, home_text = sys.argv
+    given = RunConfig.from_json(config_text)
+    print(json.dumps(_point(given, Settings(home=Path(home_text), data_dir=Path(data_text)))))
