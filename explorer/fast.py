@@ -5,12 +5,12 @@ multiplying zeros, on copying batches, and on asking Python for each of them. Th
 by one, and leaves the rest to Keras:
 
 1. **Rows are cut into batches once** (`layout`). Under a fixed seed `fit` visits the rows in the same shuffled order
-   in every epoch (`batches.fit_order`), so the words of each batch can be laid out once, one after the other, and a
-   batch is a slice. The data that `fit` iterates over are the numbers 0, 1, 2, … of the steps; the batch itself is
-   cut inside the graph. A notebook that calls `keras.utils.set_random_seed(seed)` sees the same curve.
+   in every epoch (`batches.fit_order`), so each batch can be laid out once as a sparse matrix, and once as its
+   transpose for the gradient. The data that `fit` iterates over are the numbers 0, 1, 2, … of the steps; the batch
+   itself is looked up inside the graph. A notebook that calls `keras.utils.set_random_seed(seed)` sees the same curve.
 2. **The first layer adds up rows of its kernel.** x·W for a multi-hot x is the sum of the rows of W that belong to
    its words (`product`). It is the same sum in another order; only rounding differs.
-3. **Several steps run in one call** (`steps_per_execution`), few enough that Stop and progress stay quick.
+3. **Several steps run in one call** (`Looped`), few enough that Stop and progress stay quick.
 4. **One kernel updates a weight matrix** where Keras's optimizer makes ten passes over it (`fused`).
 5. **All parts are measured by one loop inside the graph** (`Course.measure`).
 6. **A traced graph is used again** (`Course.restart`): seeds, data, strengths and the learning rate are its
@@ -28,52 +28,69 @@ from collections.abc import Callable, Hashable
 import keras
 import numpy as np
 import tensorflow as tf
-from tensorflow.python.ops.linalg.sparse import sparse_csr_matrix_ops as csr_ops
 
 from explorer.batches import fit_order
 from explorer.config import RunConfig
 from explorer.data.prepare import Prepared
 from explorer.fused import fused
-from explorer.layout import Form, Part, Words
+from explorer.layout import BYTES, MATRICES, PLACES, WORDS_A_ROW, Form, Part, Words
 from explorer.model import compiled, make_optimizer, network
 
-# Sparse products below so many units, CSR products with a dense gradient from there on.
-CSR_UNITS = 32
 # With so few words nearly every second number is 1, and the dense product is the faster one.
 DENSE_INPUTS = 300
 # Rows at a time where nothing is learnt from them.
 MEASURED_ROWS = 5_000
 # Multiplications that one call into the graph may take: a Stop then waits for a tenth of a second or so.
 CALL_WORK = 4e9
-# Words of a review, about; and passes over the weights that one update amounts to.
-WORDS_A_ROW, UPDATE_PASSES = 140, 8
+# Passes over the weights that one update amounts to.
+UPDATE_PASSES = 8
 
 
 def product(words: Words, kernel: tf.Tensor) -> tf.Tensor:
     """`words @ kernel` with a dense gradient for the kernel; shape `(rows, units)`."""
     kernel = tf.convert_to_tensor(kernel)
-    ones = tf.ones((tf.shape(words.places)[0],), kernel.dtype)
-    shape = tf.cast(tf.stack([tf.shape(words.rows)[0], kernel.shape[0]]), tf.int64)
-    if kernel.shape[1] < CSR_UNITS:
-        def times(matrix: tf.Tensor, transposed: bool) -> tf.Tensor:
-            return tf.raw_ops.SparseTensorDenseMatMul(
-                a_indices=words.places, a_values=ones, a_shape=shape, b=matrix, adjoint_a=transposed)
-    else:
-        rows = csr_ops.sparse_tensor_to_csr_sparse_matrix(tf.cast(words.places, tf.int64), ones, shape)
-
-        def times(matrix: tf.Tensor, transposed: bool) -> tf.Tensor:
-            left = csr_ops.sparse_matrix_transpose(rows, type=kernel.dtype) if transposed else rows
-            return csr_ops.sparse_matrix_mat_mul(left, matrix)
 
     @tf.custom_gradient
     def multiply(weights: tf.Tensor):
-        return times(weights, False), lambda upstream: tf.ensure_shape(times(upstream, True), weights.shape)
+        return words.times(weights), lambda upstream: tf.ensure_shape(
+            words.transposed_times(upstream, weights.shape[0]), weights.shape)
 
     return tf.ensure_shape(multiply(kernel), (None, kernel.shape[1]))
 
 
-class Stepped(keras.Model):
+class Looped(keras.Model):
+    """A `keras.Model` that `fit` asks for several steps at a time: data are the numbers of the first step of each call.
+
+    Keras's own `steps_per_execution` asks its iterator and calls a function in every step; this loop does neither.
+    Subclasses have `train_step(step)` and `step_count()`, both for use inside the graph.
+
+    Attributes:
+        steps_a_call: how many.
+    """
+
+    steps_a_call = 1
+
+    def make_train_function(self, force: bool = False) -> Callable:
+        if self.train_function is None or force:
+            def several(first: tf.Tensor) -> dict[str, tf.Tensor]:
+                def one(step: tf.Tensor) -> tuple[tf.Tensor]:
+                    self.train_step(step)
+                    return (step + 1,)
+
+                last = tf.minimum(first + self.steps_a_call, self.step_count())
+                tf.while_loop(lambda step: step < last, one, (first,), parallel_iterations=1)
+                return self.get_metrics_result()
+
+            # AutoGraph would take longer than the first epoch.
+            call = tf.function(several, [tf.TensorSpec((), tf.int32)], autograph=False)
+            self.train_function = lambda numbers: call(tf.cast(next(numbers), tf.int32))
+        return self.train_function
+
+
+class Stepped(Looped):
     """The `keras.Model` around a network whose steps know where the batches are.
+
+    Keras hands it the numbers of the rows of a batch; what these rows hold is looked up inside the graph.
 
     Args:
         inner: the layers; the first one is Dense.
@@ -92,7 +109,11 @@ class Stepped(keras.Model):
         for held, array in zip(self._held, fitted.arrays, strict=True):
             held.assign(array)
 
-    def call(self, x: Words | tf.Tensor, training: bool | None = None) -> tf.Tensor:
+    def call(self, numbers: tf.Tensor, training: bool | None = None) -> tf.Tensor:
+        return self.forward(self._form.inputs_of(self._arrays(), numbers, self._batch_size), training)
+
+    def forward(self, x: Words | tf.Tensor, training: bool | None = None) -> tf.Tensor:
+        """The network's outputs for a batch, shape `(rows, outputs)`."""
         if not isinstance(x, Words):
             return self.inner(x, training=training)
         first, *others = self.inner.layers
@@ -101,12 +122,20 @@ class Stepped(keras.Model):
             h = layer(h, training=training) if layer._call_has_training_arg else layer(h)
         return h
 
-    def batch(self, step: tf.Tensor) -> tuple[Words | tf.Tensor, tf.Tensor]:
-        """Inputs and labels of one step."""
-        return self._form.cut([tf.convert_to_tensor(held) for held in self._held], step, self._batch_size)
+    def batch(self, step: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """Row numbers and labels of one step."""
+        arrays = self._arrays()
+        numbers = self._form.numbers(arrays, step, self._batch_size)
+        return numbers, self._form.labels(arrays, numbers)
 
     def train_step(self, step: tf.Tensor) -> dict[str, tf.Tensor]:
         return super().train_step(self.batch(step))
+
+    def step_count(self) -> tf.Tensor:
+        return -(-tf.shape(self._held[0])[0] // self._batch_size)
+
+    def _arrays(self) -> list[tf.Tensor]:
+        return [tf.convert_to_tensor(held) for held in self._held]
 
 
 class Course:
@@ -121,27 +150,27 @@ class Course:
         network: the layers, an ordinary `keras.Sequential`.
         model: what `fit` is called on.
         steps: batches an epoch.
+        steps_a_call: how many of them one call into the graph takes.
     """
 
     def __init__(self, config: RunConfig, data: Prepared, device: str = "cpu"):
-        self._dense = dense_is_faster(config.inputs, device)
+        self._device = device
         self.network = network(config)
         self._penalty = Penalty(config)
         self._penalty.attach(self.network)
         fitted = self._take(config, data)
-        calls = steps_per_call(config, self._dense, self.steps)
-        self.model = compiled(Stepped(self.network, fitted), config, fused(make_optimizer(config)), calls)
-        self._rows_a_call = calls * config.batch_size
+        self.model = compiled(Stepped(self.network, fitted), config, fused(make_optimizer(config)))
+        self.steps_a_call = self.model.steps_a_call = steps_per_call(config, kind(config, device), self.steps)
         # Loss and metrics make their variables now: a step that makes variables would be traced twice.
         y, predicted = tf.zeros((1, 1)), tf.fill((1, config.outputs), 0.5)
         self.model.compute_loss(x=None, y=y, y_pred=predicted)
         self.model.compute_metrics(None, y, predicted)
         self.model.reset_metrics()
-        # Traced once for all parts, whatever their length. AutoGraph would take longer than the first epoch.
+        # Traced once for all parts, whatever their length.
         numbers = [tf.TensorSpec((), tf.int32)] * 3
         self._sums = tf.function(
             lambda first, last, batch_size, *arrays: _sums(self.model, fitted.form, first, last, batch_size, arrays),
-            numbers + [tf.TensorSpec((None, *a.shape[1:]), a.dtype) for a in fitted.arrays], autograph=False)
+            numbers + [tf.TensorSpec((None, *a.shape[1:]), a.dtype) for a in fitted.measured], autograph=False)
 
     def restart(self, config: RunConfig, data: Prepared) -> None:
         """Begin another run of the same `shape`, as if this had been made for it, without tracing anything anew."""
@@ -159,8 +188,8 @@ class Course:
         self.model.refill(self._take(config, data))
 
     def dataset(self) -> tf.data.Dataset:
-        """What `fit` iterates over: the numbers of the steps."""
-        return tf.data.Dataset.range(self.steps)
+        """What `fit` iterates over: the number of the first step of each call into the graph."""
+        return tf.data.Dataset.range(0, self.steps, self.steps_a_call)
 
     def measure(self, name: str, between: Callable[[], None] = lambda: None) -> tuple[float, float]:
         """Cross-entropy and accuracy in inference mode, without the penalty: means over the rows.
@@ -172,11 +201,11 @@ class Course:
         if name not in self._parts:
             self._parts[name] = self._part(self._config, getattr(self._data, name), MEASURED_ROWS)
         part = self._parts[name]
-        totals, steps_a_call = np.zeros(2), max(1, self._rows_a_call // part.batch_size)
-        for first in range(0, part.steps, steps_a_call):
-            last = min(first + steps_a_call, part.steps)
+        totals, steps = np.zeros(2), max(1, self.steps_a_call * self._config.batch_size // part.batch_size)
+        for first in range(0, part.steps, steps):
+            last = min(first + steps, part.steps)
             totals += [float(total) for total in self._sums(
-                *(tf.constant(number) for number in (first, last, part.batch_size)), *part.arrays)]
+                *(tf.constant(number) for number in (first, last, part.batch_size)), *part.measured)]
             between()
         return float(totals[0]) / part.rows, float(totals[1]) / part.rows
 
@@ -189,8 +218,8 @@ class Course:
         return fitted
 
     def _part(self, config: RunConfig, examples, batch_size: int, order: np.ndarray | None = None) -> Part:
-        return Part(examples, batch_size, order, binary=config.outputs == 1, words=not self._dense,
-                    coded=config.inputs > DENSE_INPUTS, dtype=self.network.compute_dtype)
+        return Part(examples, batch_size, order, kind=kind(config, self._device), binary=config.outputs == 1,
+                    dtype=self.network.compute_dtype, fitted=order is not None)
 
 
 class Penalty:
@@ -226,7 +255,7 @@ def shape(config: RunConfig, rows: int, device: str) -> Hashable:
     return (config.inputs, config.outputs, config.info.is_words, config.hidden, config.activation, config.batch_norm,
             config.initializer, bool(config.l1), bool(config.l2), config.regularize_output, config.dropout,
             config.optimizer, config.weight_decay, config.batch_size, device,
-            steps_per_call(config, dense_is_faster(config.inputs, device), -(-rows // config.batch_size)))
+            steps_per_call(config, kind(config, device), -(-rows // config.batch_size)))
 
 
 def _sums(model: Stepped, form: Form, first: tf.Tensor, last: tf.Tensor, batch_size: tf.Tensor,
@@ -235,8 +264,8 @@ def _sums(model: Stepped, form: Form, first: tf.Tensor, last: tf.Tensor, batch_s
     hit = keras.metrics.binary_accuracy if form.binary else keras.metrics.sparse_categorical_accuracy
 
     def add(step: tf.Tensor, total: tf.Tensor, right: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        x, y = form.cut(list(arrays), step, batch_size)
-        predicted = model(x, training=False)
+        numbers = form.numbers(arrays, step, batch_size)
+        y, predicted = form.labels(arrays, numbers), model.forward(form.inputs_of(arrays, numbers, batch_size), False)
         total += tf.cast(tf.reduce_sum(cost(y, predicted)), tf.float64)
         right += tf.cast(tf.reduce_sum(tf.cast(hit(y, predicted), tf.float32)), tf.float64)
         return step + 1, total, right
@@ -246,19 +275,21 @@ def _sums(model: Stepped, form: Form, first: tf.Tensor, last: tf.Tensor, batch_s
     return total, right
 
 
-def dense_is_faster(inputs: int, device: str) -> bool:
-    """Whether reviews are better multiplied as dense rows, made inside the graph batch by batch.
+def kind(config: RunConfig, device: str) -> str:
+    """How the inputs of a run are stored, see `explorer.layout.Form`.
 
-    With few words nearly every second number is 1. On a graphics card the dense product costs next to nothing,
-    while TensorFlow's sparse products there are not deterministic.
+    With few words nearly every second number is 1, and the dense product is the faster one. On a graphics card it
+    costs next to nothing, while TensorFlow's sparse products there are not deterministic.
     """
-    return device != "cpu" or inputs <= DENSE_INPUTS
+    if not config.info.is_words or config.inputs <= DENSE_INPUTS:
+        return BYTES
+    return MATRICES if device == "cpu" else PLACES
 
 
-def steps_per_call(config: RunConfig, dense: bool, steps: int) -> int:
+def steps_per_call(config: RunConfig, kind: str, steps: int) -> int:
     """How many steps one call into the graph takes: all of an epoch for small networks, few for large ones."""
     first = config.inputs * config.hidden[0]
-    worked = first if dense or not config.info.is_words else WORDS_A_ROW * config.hidden[0]
+    worked = WORDS_A_ROW * config.hidden[0] if kind == MATRICES else first
     # Forward, and twice backward.
     step = 3 * config.batch_size * (config.parameters - first + worked) + UPDATE_PASSES * config.parameters
     calls = -(-steps * step // int(CALL_WORK))

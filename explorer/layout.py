@@ -1,8 +1,8 @@
-"""The data of a run laid out once, so that a batch is a slice which the graph cuts by itself.
+"""The data of a run laid out once, batch by batch, in the machine's memory and in the form that the graph multiplies.
 
-A batch of reviews is stored as one number a word: the row inside the batch in the upper bits, the word in the lower
-ones. 25,000 reviews take 13 MB this way, a third of what the coordinates that TensorFlow wants would take; shifting
-and masking them back costs next to nothing beside the product they are for.
+Reviews become one sparse matrix a batch (compressed rows), and beside it the same matrix transposed, which the gradient
+of the kernel is multiplied with: making either of them anew in every step would cost more than the products do. 25,000
+reviews of 10,000 words take 26 MB, their transposes as much again; as the multi-hot matrix they take 1 GB.
 """
 
 from __future__ import annotations
@@ -11,64 +11,83 @@ from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
+from tensorflow.python.framework import cpp_shape_inference_pb2
+from tensorflow.python.ops import handle_data_util
+from tensorflow.python.ops.linalg.sparse import sparse_csr_matrix_ops as csr_ops
 
 from explorer.data.rows import Examples, WordRows
 
-# Words below 2**17; so 2**14 rows fit beside them in an int32.
-WORD_BITS = 17
-MOST_ROWS = 2 ** (31 - WORD_BITS)
+# How reviews and pixels are stored.
+MATRICES, PLACES, BYTES = "matrices", "places", "bytes"
+# Rows and words below this fit into two bytes each.
+NARROW = 2**16
+# Distinct words of a review, about. Transposes are kept only where a batch has as many words as there are inputs:
+# each takes an entry for every input, used or not.
+WORDS_A_ROW = 140
 
 
 class Words(NamedTuple):
-    """A batch of reviews inside the graph: a multi-hot matrix by the places of its ones.
+    """A batch of reviews inside the graph.
 
     Attributes:
-        rows: the numbers of the rows, shape `(rows,)`; first, for Keras takes the batch's size from what comes first.
-        places: int32, shape `(ones, 2)`: row and column of each, ascending.
+        matrix: variant scalar, a sparse multi-hot matrix `(rows, inputs)`.
+        transposed: the same `(inputs, rows)`, or `None` where it is not kept.
     """
 
-    rows: tf.Tensor
-    places: tf.Tensor
+    matrix: tf.Tensor
+    transposed: tf.Tensor | None
 
-    def dense(self, inputs: int, dtype: str | tf.DType) -> tf.Tensor:
-        """The multi-hot matrix, shape `(rows, inputs)`."""
-        ones = tf.ones((tf.shape(self.places)[0],), dtype)
-        return tf.ensure_shape(tf.scatter_nd(self.places, ones, (tf.shape(self.rows)[0], inputs)), (None, inputs))
+    def times(self, kernel: tf.Tensor) -> tf.Tensor:
+        """The matrix product with a kernel `(inputs, units)`."""
+        return csr_ops.sparse_matrix_mat_mul(_known(self.matrix, (None, kernel.shape[0]), kernel.dtype), kernel)
+
+    def transposed_times(self, upstream: tf.Tensor, inputs: int) -> tf.Tensor:
+        """The product of the transpose with an array `(rows, units)`; dense."""
+        transposed = self.transposed
+        if transposed is None:
+            transposed = csr_ops.sparse_matrix_transpose(
+                _known(self.matrix, (None, inputs), upstream.dtype), type=upstream.dtype)
+        return csr_ops.sparse_matrix_mat_mul(_known(transposed, (inputs, None), upstream.dtype), upstream)
 
 
 class Form(NamedTuple):
     """How the arrays of a part become batches; parts of one form can stand in for one another in a traced graph.
 
     Attributes:
-        words: whether reviews leave as `Words`; otherwise inputs leave as dense rows.
-        coded: whether the arrays hold words at all, rather than bytes.
+        kind: `matrices` (reviews leave as `Words`), `places` (reviews leave as dense rows, made from the places of
+            their ones) or `bytes` (dense rows, stored one byte a number).
         inputs: length of the input vectors.
         scale: the byte that stands for 1, where the arrays hold bytes.
         binary: whether labels become floats (one sigmoid output) or stay class numbers (softmax).
         dtype: of the inputs, by name.
     """
 
-    words: bool
-    coded: bool
+    kind: str
     inputs: int
     scale: int
     binary: bool
     dtype: str
 
-    def cut(self, arrays: list[tf.Tensor], step: tf.Tensor, batch_size: int | tf.Tensor) -> tuple[
-            Words | tf.Tensor, tf.Tensor]:
-        """Inputs and labels of one step, inside the graph."""
-        labels, values, *starts = arrays
-        step = tf.cast(step, tf.int32)
-        first = step * batch_size
-        last = tf.minimum(first + batch_size, tf.shape(labels)[0])
-        y = labels[first:last]
-        if not self.coded:
-            return tf.cast(values[first:last], self.dtype) / self.scale, y
-        codes = values[starts[0][step]:starts[0][step + 1]]
-        rows, words = tf.bitwise.right_shift(codes, WORD_BITS), tf.bitwise.bitwise_and(codes, 2**WORD_BITS - 1)
-        x = Words(tf.range(first, last), tf.stack([rows, words], axis=1))
-        return (x if self.words else x.dense(self.inputs, self.dtype)), y
+    def numbers(self, arrays: list[tf.Tensor], step: tf.Tensor, batch_size: int | tf.Tensor) -> tf.Tensor:
+        """The numbers of the rows of one step, shape `(rows,)`."""
+        first = tf.cast(step, tf.int32) * batch_size
+        return tf.range(first, tf.minimum(first + batch_size, tf.shape(arrays[0])[0]))
+
+    def labels(self, arrays: list[tf.Tensor], numbers: tf.Tensor) -> tf.Tensor:
+        """Labels of the rows of one step, shape `(rows, 1)`."""
+        return arrays[0][numbers[0]:numbers[-1] + 1]
+
+    def inputs_of(self, arrays: list[tf.Tensor], numbers: tf.Tensor, batch_size: int | tf.Tensor) -> Words | tf.Tensor:
+        """Inputs of the rows of one step: `Words`, or dense rows `(rows, inputs)`."""
+        step = numbers[0] // batch_size
+        if self.kind == MATRICES:
+            return Words(arrays[1][step], arrays[2][step] if len(arrays) > 2 else None)
+        if self.kind == BYTES:
+            return tf.cast(arrays[1][numbers[0]:numbers[-1] + 1], self.dtype) / self.scale
+        places = tf.cast(arrays[1][arrays[2][step]:arrays[2][step + 1]], tf.int32)
+        ones = tf.ones((tf.shape(places)[0],), self.dtype)
+        dense = tf.scatter_nd(places, ones, (tf.shape(numbers)[0], self.inputs))
+        return tf.ensure_shape(dense, (None, self.inputs))
 
 
 class Part:
@@ -76,40 +95,69 @@ class Part:
 
     Args:
         examples: the rows.
-        batch_size: rows a batch, at most `MOST_ROWS`; the last may be shorter.
+        batch_size: rows a batch; the last may be shorter.
         order: the order in which they are visited; as they are by default.
-        binary, dtype: see `Form`.
-        words: whether reviews leave as words where they are laid out as words.
-        coded: whether reviews are laid out as words, rather than as bytes.
+        kind, binary, dtype: see `Form`.
+        fitted: whether gradients will be taken, so that transposes are of use.
 
     Attributes:
         rows, steps, batch_size: numbers of rows and of batches, and rows a batch.
         form: how `arrays` become batches.
-        arrays: labels `(rows, 1)`; then codes and where each batch begins in them, or bytes `(rows, inputs)`.
+        arrays: labels `(rows, 1)`; then matrices and perhaps transposes `(steps,)`, or places `(ones, 2)` and where
+            each batch begins in them, or bytes `(rows, inputs)`.
     """
 
-    def __init__(self, examples: Examples, batch_size: int, order: np.ndarray | None = None, *, binary: bool,
-                 words: bool, coded: bool, dtype: str = "float32"):
+    def __init__(self, examples: Examples, batch_size: int, order: np.ndarray | None = None, *, kind: str, binary: bool,
+                 dtype: str = "float32", fitted: bool = False):
         self.rows, self.batch_size = len(examples), batch_size
         self.steps = -(-self.rows // batch_size)
-        x, coded = examples.x, coded and isinstance(examples.x, WordRows)
-        scale = 1 if isinstance(x, WordRows) else x.scale
-        self.form = Form(words and coded, coded, x.inputs, scale, binary, dtype)
+        x = examples.x
+        self.form = Form(kind, x.inputs, 1 if isinstance(x, WordRows) else x.scale, binary, dtype)
         order = np.arange(self.rows) if order is None else order
         labels = examples.y[order].reshape(-1, 1).astype(dtype if binary else np.int32)
         # In the machine's memory: a graphics card is sent one batch at a time.
         with tf.device("CPU:0"):
-            self.arrays = [tf.constant(array) for array in (labels, *(
-                _coded(x, order, batch_size) if coded else (_bytes(x, order),)))]
+            self.arrays = [tf.constant(labels)]
+            if kind == MATRICES:
+                self.arrays += self._matrices(x, order, fitted and WORDS_A_ROW * batch_size >= x.inputs)
+            elif kind == PLACES:
+                self.arrays += map(tf.constant, _places(x, order, batch_size))
+            else:
+                values = x.take(order).dense(np.uint8) if isinstance(x, WordRows) else x.values[order]
+                self.arrays.append(tf.constant(values))
+
+    @property
+    def measured(self) -> list[tf.Tensor]:
+        """The arrays that are needed where no gradient is taken."""
+        return self.arrays[:2] if self.form.kind == MATRICES else self.arrays
+
+    def _matrices(self, x: WordRows, order: np.ndarray, transposes: bool) -> list[tf.Tensor]:
+        dtype = tf.as_dtype(self.form.dtype)
+        matrices, transposed = [], []
+        for first in range(0, self.rows, self.batch_size):
+            batch = x.take(order[first:first + self.batch_size])
+            row_of = np.repeat(np.arange(len(batch)), np.diff(batch.indptr))
+            places = np.stack([row_of, batch.indices.astype(np.int64)], axis=1)
+            matrices.append(csr_ops.sparse_tensor_to_csr_sparse_matrix(
+                tf.constant(places), tf.ones(len(places), dtype), tf.constant([len(batch), x.inputs], tf.int64)))
+            if transposes:
+                transposed.append(csr_ops.sparse_matrix_transpose(matrices[-1], type=dtype))
+        return [tf.stack(matrices)] + ([tf.stack(transposed)] if transposes else [])
 
 
-def _coded(x: WordRows, order: np.ndarray, batch_size: int) -> tuple[np.ndarray, np.ndarray]:
+def _places(x: WordRows, order: np.ndarray, batch_size: int) -> tuple[np.ndarray, np.ndarray]:
     x = x.take(order)
-    codes = np.repeat(((np.arange(len(x)) % batch_size) << WORD_BITS).astype(np.int32), np.diff(x.indptr))
-    codes |= x.indices
+    places = np.empty((len(x.indices), 2), np.uint16 if max(x.inputs, batch_size) <= NARROW else np.int32)
+    places[:, 0] = np.repeat((np.arange(len(x)) % batch_size).astype(places.dtype), np.diff(x.indptr))
+    places[:, 1] = x.indices
     edges = np.minimum(np.arange(-(-len(x) // batch_size) + 1) * batch_size, len(x))
-    return codes, x.indptr[edges].astype(np.int32)
+    return places, x.indptr[edges].astype(np.int32)
 
 
-def _bytes(x, order: np.ndarray) -> np.ndarray:
-    return x.take(order).dense(np.uint8) if isinstance(x, WordRows) else x.values[order]
+def _known(matrix: tf.Tensor, shape: tuple[int | None, int | None], dtype: tf.DType) -> tf.Tensor:
+    # A slice of many matrices no longer says of what shape they are, and the products ask for it.
+    data = cpp_shape_inference_pb2.CppShapeInferenceResult.HandleData(is_set=True)
+    data.shape_and_type.append(cpp_shape_inference_pb2.CppShapeInferenceResult.HandleShapeAndType(
+        dtype=dtype.as_datatype_enum, shape=tf.TensorShape(shape).as_proto()))
+    handle_data_util.set_handle_data(matrix, data)
+    return matrix

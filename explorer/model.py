@@ -42,7 +42,7 @@ def network(config: RunConfig) -> keras.Sequential:
 
 
 def compiled(
-    model: keras.Model, config: RunConfig, optimizer: keras.optimizers.Optimizer | None = None, steps_per_call: int = 1,
+    model: keras.Model, config: RunConfig, optimizer: keras.optimizers.Optimizer | None = None,
 ) -> keras.Model:
     """Compile a model as the config says.
 
@@ -50,7 +50,6 @@ def compiled(
         model: the network, or a model around it.
         config: what is trained.
         optimizer: in place of the config's own.
-        steps_per_call: Keras's `steps_per_execution`.
 
     Returns:
         The model, for labels of shape `(batch, 1)`. Its metrics are `accuracy` and `crossentropy`; its loss is the
@@ -64,8 +63,7 @@ def compiled(
         metrics = [keras.metrics.SparseCategoricalAccuracy("accuracy"),
                    keras.metrics.SparseCategoricalCrossentropy("crossentropy")]
     # XLA costs 2 to 3 s of compilation and gains these small networks nothing.
-    model.compile(optimizer or make_optimizer(config), loss, metrics=metrics, jit_compile=False,
-                  steps_per_execution=steps_per_call)
+    model.compile(optimizer or make_optimizer(config), loss, metrics=metrics, jit_compile=False)
     model.optimizer.build(model.trainable_variables)
     return model
 

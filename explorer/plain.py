@@ -20,7 +20,7 @@ class Course:
         self.network = self.model = network(config)
         self._config, self._data = config, data
         self._fitted = self._batches("train", fit_order(len(data.train)))
-        self.steps = self._fitted.steps
+        self.steps, self.steps_a_call = self._fitted.steps, 1
         compiled(self.model, config)
 
     def dataset(self) -> tf.data.Dataset:

@@ -29,7 +29,7 @@ from explorer.layout import Form, Part, Words
 from explorer.model import make_optimizer, network
 
 
-class Stacked(keras.Model):
+class Stacked(fast.Looped):
     """The members' networks as one.
 
     A first kernel has shape `(inputs, members · units)`, a later one `(members, units, units)`; what belongs to single
@@ -50,7 +50,7 @@ class Stacked(keras.Model):
         self.count, self._config = len(members), members[0]
         self._form, self._batch_size = fitted.form, fitted.batch_size
         with tf.device("CPU:0"):
-            self._held = [tf.constant(array) for array in fitted.arrays]
+            self._held = list(fitted.arrays)
         first, *others = zip(*(_of(inner, keras.layers.Dense) for inner in networks), strict=True)
         self._kernels = [self._variable(np.concatenate([np.array(dense.kernel) for dense in first], axis=1))]
         self._kernels += [self._variable(np.stack([np.array(dense.kernel) for dense in same])) for same in others]
@@ -70,8 +70,8 @@ class Stacked(keras.Model):
         # Sums over the rows of an epoch: losses and hits of each member, and the number of rows.
         self._seen = [tf.Variable(tf.zeros(shape), trainable=False) for shape in (self.count, self.count, ())]
 
-    def call(self, x: Words | tf.Tensor, training: bool | None = None) -> tf.Tensor:
-        """All members' outputs, shape `(members, rows, outputs)`."""
+    def forward(self, x: Words | tf.Tensor, training: bool) -> tf.Tensor:
+        """All members' outputs for a batch, shape `(members, rows, outputs)`."""
         h = fast.product(x, self._kernels[0]) if isinstance(x, Words) else tf.matmul(x, self._kernels[0])
         h = tf.nn.bias_add(h, self._biases[0])
         for i, (kernel, bias) in enumerate(zip(self._kernels[1:], self._biases[1:], strict=True)):
@@ -98,9 +98,10 @@ class Stacked(keras.Model):
         return total
 
     def train_step(self, step: tf.Tensor) -> dict[str, tf.Tensor]:
-        x, y = self._form.cut(self._held, step, self._batch_size)
+        numbers = self._form.numbers(self._held, step, self._batch_size)
+        x, y = self._form.inputs_of(self._held, numbers, self._batch_size), self._form.labels(self._held, numbers)
         with tf.GradientTape() as tape:
-            predicted = self(x, training=True)
+            predicted = self.forward(x, training=True)
             losses = tf.reduce_mean(_costs(y, predicted, self._form), 1) + self.penalty()
             total = tf.reduce_sum(losses)
         self.optimizer.apply_gradients(zip(tape.gradient(total, self.matched), self.matched, strict=True))
@@ -109,7 +110,10 @@ class Stacked(keras.Model):
         now = (tf.cast(losses, tf.float32) * rows, tf.reduce_sum(_hits(y, predicted, self._form), 1), rows)
         for variable, value in zip(self._seen, now, strict=True):
             variable.assign_add(value)
-        return {"loss": total}
+        return {}
+
+    def step_count(self) -> tf.Tensor:
+        return -(-tf.shape(self._held[0])[0] // self._batch_size)
 
     def running(self) -> np.ndarray:
         """Loss and accuracy of the epoch as Keras prints them, shape `(members, 2)`; the next call begins afresh."""
@@ -155,42 +159,43 @@ class Stack:
 
     Attributes:
         model: what `fit` is called on.
-        steps: batches an epoch.
+        steps, steps_a_call: batches an epoch, and how many of them one call into the graph takes.
     """
 
     def __init__(self, members: Sequence[RunConfig], data: Prepared, device: str = "cpu"):
         shared = members[0]
         self._config, self._data = shared, data
-        self._dense = fast.dense_is_faster(shared.inputs, device)
+        self._kind = fast.kind(shared, device)
         self._networks = [network(config) for config in members]
         fitted = self._part(data.train, shared.batch_size, fit_order(len(data.train)))
         self.steps = fitted.steps
-        calls = fast.steps_per_call(
-            replace(shared, hidden=tuple(units * len(members) for units in shared.hidden)), self._dense, self.steps)
+        self.steps_a_call = fast.steps_per_call(
+            replace(shared, hidden=tuple(units * len(members) for units in shared.hidden)), self._kind, self.steps)
         self.model = Stacked(members, self._networks, fitted)
-        self.model.compile(fused(make_optimizer(shared)), jit_compile=False, steps_per_execution=calls)
+        self.model.steps_a_call = self.steps_a_call
+        self.model.compile(fused(make_optimizer(shared)), jit_compile=False)
         self.model.optimizer.build(self.model.matched)
-        self._rows_a_call = calls * shared.batch_size
         self._parts = {"train": fitted}
         numbers = [tf.TensorSpec((), tf.int32)] * 3
         self._sums = tf.function(
             lambda first, last, size, *arrays: _sums(self.model, fitted.form, first, last, size, arrays),
-            numbers + [tf.TensorSpec((None, *a.shape[1:]), a.dtype) for a in fitted.arrays], autograph=False)
+            numbers + [tf.TensorSpec((None, *a.shape[1:]), a.dtype) for a in fitted.measured], autograph=False)
 
     def dataset(self) -> tf.data.Dataset:
-        """What `fit` iterates over: the numbers of the steps."""
-        return tf.data.Dataset.range(self.steps)
+        """What `fit` iterates over: the number of the first step of each call into the graph."""
+        return tf.data.Dataset.range(0, self.steps, self.steps_a_call)
 
     def measure(self, name: str, between: Callable[[], None] = lambda: None) -> np.ndarray:
         """Cross-entropy and accuracy of each member as `Course.measure`, shape `(members, 2)`."""
         if name not in self._parts:
             self._parts[name] = self._part(getattr(self._data, name), fast.MEASURED_ROWS)
         part = self._parts[name]
-        totals, steps_a_call = np.zeros((2, self.model.count)), max(1, self._rows_a_call // part.batch_size)
-        for first in range(0, part.steps, steps_a_call):
-            last = min(first + steps_a_call, part.steps)
+        totals = np.zeros((2, self.model.count))
+        steps = max(1, self.steps_a_call * self._config.batch_size // part.batch_size)
+        for first in range(0, part.steps, steps):
+            last = min(first + steps, part.steps)
             totals += [total.numpy() for total in self._sums(
-                *(tf.constant(number) for number in (first, last, part.batch_size)), *part.arrays)]
+                *(tf.constant(number) for number in (first, last, part.batch_size)), *part.measured)]
             between()
         return totals.T / part.rows
 
@@ -202,8 +207,8 @@ class Stack:
                 for member, inner in enumerate(self._networks)]
 
     def _part(self, examples, batch_size: int, order: np.ndarray | None = None) -> Part:
-        return Part(examples, batch_size, order, binary=self._config.outputs == 1, words=not self._dense,
-                    coded=self._config.inputs > fast.DENSE_INPUTS, dtype=keras.config.floatx())
+        return Part(examples, batch_size, order, kind=self._kind, binary=self._config.outputs == 1,
+                    dtype=keras.config.floatx(), fitted=order is not None)
 
 
 def _of(inner: keras.Sequential, kind: type) -> list:
@@ -237,8 +242,8 @@ def _hits(y: tf.Tensor, predicted: tf.Tensor, form: Form) -> tf.Tensor:
 def _sums(model: Stacked, form: Form, first: tf.Tensor, last: tf.Tensor, batch_size: tf.Tensor,
           arrays: tuple[tf.Tensor, ...]) -> tuple[tf.Tensor, tf.Tensor]:
     def add(step: tf.Tensor, total: tf.Tensor, right: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        x, y = form.cut(list(arrays), step, batch_size)
-        predicted = model(x, training=False)
+        numbers = form.numbers(arrays, step, batch_size)
+        y, predicted = form.labels(arrays, numbers), model.forward(form.inputs_of(arrays, numbers, batch_size), False)
         total += tf.cast(tf.reduce_sum(_costs(y, predicted, form), 1), tf.float64)
         right += tf.cast(tf.reduce_sum(_hits(y, predicted, form), 1), tf.float64)
         return step + 1, total, right

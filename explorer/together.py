@@ -83,7 +83,7 @@ class _Recorder(keras.callbacks.Callback):
     def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
         self.stop_those_who_ask()
         if time.perf_counter() - self._told > PROGRESS_SECONDS:
-            self._progress(batch + 1)
+            self._progress(min((batch + 1) * self.stack.steps_a_call, self.stack.steps))
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
         running = self.stack.model.running()

@@ -172,7 +172,7 @@ class _Recorder(keras.callbacks.Callback):
     def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
         self.leave_if_asked()
         if time.perf_counter() - self._told > PROGRESS_SECONDS:
-            self._progress(batch + 1)
+            self._progress(min((batch + 1) * self.course.steps_a_call, self.course.steps))
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
         # Keras's own training loss is a running mean with dropout on; for a fair gap both sides are measured alike.

@@ -10,8 +10,9 @@ import pytest
 import tensorflow as tf
 
 from explorer import data, fast, plain
+from explorer.batches import fit_order
 from explorer.config import Demand, RunConfig
-from explorer.layout import Words
+from explorer.layout import BYTES, MATRICES, PLACES
 from explorer.settings import Settings
 from explorer.training import train
 
@@ -57,9 +58,11 @@ def curve(config: RunConfig, settings: Settings, way, epochs: int) -> np.ndarray
 @pytest.mark.parametrize("name", KINDS)
 def test_gradients_of_one_step_are_those_of_dense(name, settings):
     config = KINDS[name]
-    course = fast.Course(config, data.load(config, settings))
+    prepared = data.load(config, settings)
+    course = fast.Course(config, prepared)
     x, y = course.model.batch(tf.constant(0))
-    dense = x.dense(config.inputs, tf.float32) if isinstance(x, Words) else x
+    keras.utils.set_random_seed(config.seed)
+    dense = prepared.train.x.take(fit_order(len(prepared.train))[:config.batch_size]).dense()
     found = []
     for model, inputs in ((course.model, x), (course.network, dense)):
         # Dropout draws from its seed: both see the same masks.
@@ -102,19 +105,27 @@ def test_the_trained_network_is_saved_and_opened_by_plain_keras(settings, tmp_pa
     assert accuracy == pytest.approx(course.measure("validation")[1], abs=1e-6)
 
 
-@pytest.mark.parametrize(("inputs", "device", "dense"), [
-    (10_000, "cpu", False), (1_000, "cpu", False), (100, "cpu", True), (10_000, "gpu:0", True), (100, "gpu:1", True)])
-def test_the_product_is_chosen_by_size_and_device(inputs, device, dense):
-    assert fast.dense_is_faster(inputs, device) is dense
+@pytest.mark.parametrize(("config", "device", "kind"), [
+    (RunConfig(num_words=10_000), "cpu", MATRICES), (RunConfig(num_words=1_000), "cpu", MATRICES),
+    (RunConfig(num_words=100), "cpu", BYTES), (RunConfig(num_words=10_000), "gpu:0", PLACES),
+    (RunConfig(num_words=100), "gpu:1", BYTES), (RunConfig(dataset="digits"), "cpu", BYTES),
+    (RunConfig(dataset="digits"), "gpu:0", BYTES)])
+def test_how_inputs_are_multiplied_is_chosen_by_size_and_device(config, device, kind):
+    assert fast.kind(config, device) == kind
 
 
 def test_on_a_graphics_card_reviews_are_multiplied_as_dense_rows_with_the_same_result(settings):
     config = KINDS["16-16 adam"]
     prepared = data.load(config, settings)
-    courses = [fast.Course(config, prepared, device) for device in ("cpu", "gpu:0")]
-    batches = [course.model.batch(tf.constant(3))[0] for course in courses]
-    assert isinstance(batches[0], Words) and not isinstance(batches[1], Words)
-    assert np.array_equal(batches[0].dense(config.inputs, tf.float32), batches[1])
-    for course in courses:
+    ours, reference = (fast.Course(config, prepared, device) for device in ("gpu:0", "cpu"))
+    for course in (ours, reference):
         course.model.fit(course.dataset(), epochs=1, verbose=0, shuffle=False)
-    assert courses[0].measure("validation") == pytest.approx(courses[1].measure("validation"), abs=1e-6)
+    assert ours.measure("validation") == pytest.approx(reference.measure("validation"), abs=1e-6)
+
+
+def test_small_batches_of_many_words_keep_no_transposes_and_give_the_same(settings):
+    config = RunConfig(num_words=3_000, train_samples=500, batch_size=16, l2=1e-3)
+    course = fast.Course(config, data.load(config, settings))
+    assert len(course.model._held) == 2  # labels and matrices
+    ours, reference = (curve(config, settings, way, 2) for way in (fast.Course, plain.Course))
+    assert np.abs(ours - reference).max() < 1e-5
