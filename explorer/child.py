@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
 import socket
@@ -90,6 +91,7 @@ def serve(line: Line, desk: Desk, warm: int = 0) -> None:
     while job := line.next_job():
         runs += 1
         sound = run(job, line, desk)
+        give_back()
         again = sound and runs < MOST_RUNS and _resident_mb() < MOST_MB
         line.done(again)
         if not again:
@@ -139,6 +141,7 @@ def _train(job: dict[str, Any], records: Sequence[Record], desk: Desk) -> None:
     settings = Settings.from_dict(job["settings"])
     prepared = desk.library.load(records[0].config, tell_or_leave)
     records = wanted()
+    give_back()
     desk.prepare(job["device"], settings.threads)
     for record in records:
         record.emit("device", {"device": job["label"], "threads": settings.threads})
@@ -176,6 +179,15 @@ def _explain(error: Exception) -> str:
         return "The device ran out of memory: use fewer units, fewer words or a smaller batch size."
     first = str(error).strip().splitlines()
     return f"Training failed unexpectedly ({kind}: {first[0][:200] if first else 'no message'})."
+
+
+def give_back() -> None:
+    """Return freed memory to the system, which the C library would keep for later."""
+    if sys.platform == "linux":
+        try:
+            ctypes.CDLL(None).malloc_trim(0)
+        except (OSError, AttributeError):
+            pass  # another C library than glibc
 
 
 def _resident_mb() -> float:

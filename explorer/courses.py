@@ -13,7 +13,7 @@ from explorer.data.rows import Examples, WordRows
 
 
 class Courses:
-    """Hands out courses like `explorer.fast.Course`, those that it has made before first of all.
+    """Hands out courses like `explorer.fast.Course`, those that it has made before first of all; one at a time.
 
     Args:
         most: how many are kept; those longest unused go first.
@@ -26,6 +26,8 @@ class Courses:
     def __call__(self, config: RunConfig, data: Prepared, device: str = "cpu") -> fast.Course:
         key = fast.shape(config, len(data.train), device)
         course = self._kept.pop(key, None)
+        for other in self._kept.values():
+            other.rest()
         if course is None:
             course = fast.Course(config, data, device)
         else:

@@ -104,6 +104,11 @@ class Stepped(Looped):
             self._held = [tf.Variable(array, trainable=False, shape=(None, *array.shape[1:]))
                           for array in fitted.arrays]
 
+    def empty(self) -> None:
+        """Let go of the training data, so that others can take their place in memory."""
+        for held in self._held:
+            held.assign(tf.gather(held, tf.zeros((0,), tf.int32)))  # a slice would keep the whole alive
+
     def refill(self, fitted: Part) -> None:
         """Go on with other training data of the same form."""
         for held, array in zip(self._held, fitted.arrays, strict=True):
@@ -154,7 +159,7 @@ class Course:
     """
 
     def __init__(self, config: RunConfig, data: Prepared, device: str = "cpu"):
-        self._device = device
+        self._device, self._parts = device, {}
         self.network = network(config)
         self._penalty = Penalty(config)
         self._penalty.attach(self.network)
@@ -185,7 +190,19 @@ class Course:
         for variable in optimizer.variables:
             variable.assign(tf.zeros_like(variable))
         optimizer.learning_rate = config.learning_rate
-        self.model.refill(self._take(config, data))
+        same_data, same_order = data is self._data, config.seed == self._config.seed
+        if not same_data:
+            self.rest()
+        if not (same_data and same_order):
+            self._parts.pop("train", None)
+            self.model.empty()
+            self.model.refill(self._take(config, data))
+        self._config = config
+
+    def rest(self) -> None:
+        """Let go of all data until `restart`; the traced graph stays."""
+        self._parts, self._data = {}, None
+        self.model.empty()
 
     def dataset(self) -> tf.data.Dataset:
         """What `fit` iterates over: the number of the first step of each call into the graph."""
@@ -214,7 +231,7 @@ class Course:
         fitted = self._part(config, data.train, config.batch_size, fit_order(len(data.train)))
         self.steps = fitted.steps
         # The training data are laid out already; measuring them in that order gives the same sums.
-        self._parts = {"train": fitted}
+        self._parts["train"] = fitted
         return fitted
 
     def _part(self, config: RunConfig, examples, batch_size: int, order: np.ndarray | None = None) -> Part:
