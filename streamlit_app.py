@@ -4,7 +4,7 @@ import streamlit as st
 
 from explorer import data
 from explorer.settings import SettingError
-from explorer.ui import controls, live, state
+from explorer.ui import controls, live, state, sweep
 from explorer.ui.engines import engine as the_engine
 
 st.set_page_config(page_title="Overfitting explorer", page_icon="📉", layout="wide")
@@ -27,9 +27,11 @@ request = controls.show(engine)
 unsound = dict.fromkeys([*st.session_state.pop("messages", []), *request.messages])
 if unsound:
     st.warning("\n".join(f"- {state.shown(message)}" for message in unsound))
-state.write_address(request.config, request.demand)
+grid, unsound_grid = state.read_grid(engine, request.config)
+state.write_address(request.config, request.demand, grid)
 
 live.show(engine, request.config, request.demand)
+sweep.show(engine, request.config, request.demand, grid, unsound_grid)
 
 with st.expander("How to read the curves", icon=":material/help:"):
     st.markdown(

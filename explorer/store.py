@@ -7,7 +7,7 @@ import math
 import sqlite3
 import time
 import uuid
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -23,6 +23,9 @@ QUEUED, RUNNING, FINISHED, STOPPED, FAILED, INTERRUPTED, DIVERGED = (
 BUSY_SECONDS = 60.0
 # Checking the whole file takes a tenth of a second for this size; a larger one would delay the page.
 MOST_CHECKED = 64_000_000
+
+# The numbers of an epoch by which runs are compared.
+BRIEF = ("epoch", "train_crossentropy", "val_crossentropy", "val_accuracy")
 
 _SCHEMA = (
     """
@@ -304,6 +307,33 @@ class RunStore:
             scores = db.execute("SELECT epoch, metrics FROM scores WHERE run_id = ?", (run_id,)).fetchall()
             return _run(row), _epochs(db, run_id), {s["epoch"]: json.loads(s["metrics"]) for s in scores}
 
+    def snapshots(self, configs: Mapping[str, RunConfig],
+                  held: Mapping[str, int]) -> dict[str, tuple[Run, list[dict[str, Any]], dict[int, Any]]]:
+        """What `snapshot` tells, for many runs as of one moment and in brief, for who looks at them again and again.
+
+        Args:
+            configs: the runs that are asked for, by their `run_id`.
+            held: how many epochs of each the asker has; only later ones are read.
+
+        Returns:
+            Those that are known: the run, its further epochs with the numbers in `BRIEF` alone, and its scores
+            by their epochs alone.
+        """
+        found: dict[str, tuple[Run, list[dict[str, Any]], dict[int, Any]]] = {}
+        columns = ", ".join(f"json_extract(metrics, '$.{name}')" for name in BRIEF)
+        with self._read() as db:
+            db.execute("BEGIN")
+            for run_id, config in configs.items():
+                row = db.execute("SELECT * FROM runs WHERE run_id = ?", (run_id,)).fetchone()
+                if row is None:
+                    continue
+                epochs = db.execute(f"SELECT {columns} FROM epochs WHERE run_id = ? AND epoch > ? ORDER BY epoch",
+                                    (run_id, held.get(run_id, 0)))
+                scores = db.execute("SELECT epoch FROM scores WHERE run_id = ?", (run_id,))
+                found[run_id] = (_run(row, config), [dict(zip(BRIEF, epoch)) for epoch in epochs],
+                                 {score["epoch"]: {} for score in scores})
+        return found
+
     def with_status(self, *statuses: str) -> list[Run]:
         """Runs in these states, in the order of their tickets."""
         marks = ", ".join("?" * len(statuses))
@@ -446,8 +476,8 @@ def _event(db: sqlite3.Connection, run_id: str, kind: str, detail: str) -> None:
                (run_id, time.time(), kind, detail))
 
 
-def _run(row: sqlite3.Row) -> Run:
+def _run(row: sqlite3.Row, config: RunConfig | None = None) -> Run:
     values = {name: row[name] for name in row.keys() if name != "versions"}
-    values |= {"config": RunConfig.from_json(row["config"]), "demands": _demands(row["demands"]),
+    values |= {"config": config or RunConfig.from_json(row["config"]), "demands": _demands(row["demands"]),
                "stop": bool(row["stop"]), "progress": json.loads(row["progress"])}
     return Run(**values)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,8 +24,13 @@ SMALL = [name for name, config in CASES.items() if config.hidden == (16, 16)]
 # Networks of so many parameters take seconds a step on the plain path.
 LARGE = 900_000
 EXACT = drift.EXACT
-LOSSES = [drift.NAMES.index(name) for name in drift.NAMES if "accuracy" not in name]
 ACCURACIES = [drift.NAMES.index(name) for name in drift.NAMES if "accuracy" in name]
+MEASURED = [drift.NAMES.index(name) for name in drift.NAMES if name.startswith(("train", "val"))]
+# A bias before batch normalisation changes nothing, so its gradient is rounding alone, of which Adam makes steps. They
+# cancel while training; but measuring takes a running mean off that follows them late. Plain Keras does so as well.
+UNDETERMINED = 5e-5
+# Sums further apart than this are so by more than rounding; what brought them apart lies at most so many steps back.
+APART, SOON = 3e-5, 5
 
 
 @pytest.fixture(scope="module")
@@ -53,8 +59,7 @@ def gradients(config: RunConfig, settings: Settings, way) -> list[np.ndarray]:
     return [-np.array(momentum) for momentum in course.model.optimizer.momentums]
 
 
-@pytest.mark.parametrize("name", [
-    pytest.param(name, marks=[pytest.mark.slow] if config.parameters > LARGE else []) for name, config in CASES.items()])
+@pytest.mark.parametrize("name", CASES)
 def test_gradients_of_one_step_are_those_of_dense(name, settings):
     ours, reference = (gradients(CASES[name], settings, way) for way in (fast.Course, plain.Course))
     for index, (mine, dense) in enumerate(zip(ours, reference, strict=True)):
@@ -62,43 +67,134 @@ def test_gradients_of_one_step_are_those_of_dense(name, settings):
         if CASES[name].batch_norm and index % 4 == 1 and index < len(reference) - 1:
             # A bias before batch normalisation has no gradient but rounding: that of its kernel is the measure.
             scale = np.abs(reference[index - 1]).max()
-        assert np.abs(mine - dense).max() <= 1e-6 * scale, (index, dense.shape)
+        off = float(np.abs(mine - dense).max() / scale)
+        assert off <= 1e-6, (index, dense.shape)
 
 
 @pytest.mark.parametrize("name", ["rmsprop", "adam"])
-def test_updates_are_those_of_kerass_optimizer(name, settings):
-    """Gradients of every size, some of them rare, over as many steps as five epochs have."""
+def test_updates_are_those_of_the_plain_optimizer(name, settings):
+    """Gradients of every size, some of them rare, over as many steps as five epochs have.
+
+    The optimizer is part of the fast path: a rate that is off in its sixth digit bends every curve.
+    """
     config = RunConfig(dataset="imdb", num_words=1_000, train_samples=600, optimizer=name)
     own = fast.Course(config, data.load(config, settings)).model.optimizer
     random = np.random.RandomState(0)
     steps, weights = 245, 1_000
     given = random.standard_normal((steps, weights)) * 10.0 ** random.uniform(-7, -1, weights)
     given *= random.random_sample((steps, weights)) < random.choice([0.02, 0.1, 1], weights)
-    ends = []
-    for optimizer in (type(own).from_config(own.get_config()), make_optimizer(config)):
-        variable = keras.Variable(np.zeros(weights), dtype="float32")
-        optimizer.build([variable])
-        update = tf.function(lambda gradient, o=optimizer, v=variable: o.apply([gradient], [v]), autograph=False)
-        path = []
-        for gradient in given.astype(np.float32):
-            update(tf.constant(gradient))
-            path.append(np.array(variable))
-        ends.append(np.array(path))
-    ours, reference = ends
-    assert np.abs(ours[0] - reference[0]).max() <= 1e-6 * np.abs(reference[0]).max()
-    assert np.abs(ours - reference).max() <= 1e-6 * np.abs(reference).max()
+    ours, reference = (path(optimizer, given) for optimizer in (
+        type(own).from_config(own.get_config()), make_optimizer(config)))
+    for mine, plains in ((ours[0], reference[0]), (ours, reference)):
+        off = float(np.abs(mine - plains).max() / np.abs(plains).max())
+        assert off <= 1e-6
+
+
+def path(optimizer: keras.optimizers.Optimizer, given: np.ndarray) -> np.ndarray:
+    """Where weights that begin at 0 are after each step."""
+    weights = keras.Variable(np.zeros(given.shape[1]), dtype="float32")
+    optimizer.build([weights])
+    update = tf.function(lambda gradient: optimizer.apply([gradient], [weights]), autograph=False)
+    found = []
+    for gradient in given.astype(np.float32):
+        update(tf.constant(gradient))
+        found.append(np.array(weights, np.float64))
+    return np.array(found)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", CASES)
 def test_whole_curves_agree_in_double_precision(name, settings, doubles, monkeypatch):
-    # Four batches or more, the last one short; so many validation rows that they are measured in two pieces.
-    config = replace(CASES[name], train_samples=1_600)
-    if not config.info.is_words:
-        # The plain path divides bytes in single precision: by a power of two that is exact.
-        load = data.load
-        monkeypatch.setattr(data, "load", lambda *given: Prepared(*(
-            replace(part, x=replace(part.x, scale=256))
-            for part in (lambda found: (found.train, found.validation, found.test))(load(*given)))))
-    ours, reference = (drift.curve(config, settings, way, 3, measured=5_100) for way in (fast.Course, plain.Course))
-    assert np.abs(ours - reference).max() < 1e-9
+    # The last batch is a short one, and where it costs little validation rows are measured in two pieces.
+    samples, measured = (800, 600) if CASES[name].parameters > LARGE else (1_600, 5_100)
+    if not CASES[name].info.is_words:
+        # The plain path divides bytes in single precision; by a power of two that is exact.
+        monkeypatch.setattr(data, "load", lambda *given, load=data.load: rescaled(load(*given), 256))
+    ours, reference = (drift.curve(replace(CASES[name], train_samples=samples), settings, way, 3, measured)
+                       for way in (fast.Course, plain.Course))
+    off = float(np.abs(ours - reference).max())
+    assert off < 1e-9
+
+
+def rescaled(prepared: Prepared, scale: int) -> Prepared:
+    return Prepared(*(replace(part, x=replace(part.x, scale=scale))
+                      for part in (prepared.train, prepared.validation, prepared.test)))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", SMALL)
+def test_small_networks_agree_in_single_precision_over_five_epochs(name, settings):
+    """Within 1e-5 on all of IMDB; beyond it only after a unit was on in one path and off in the other.
+
+    Rounding alone keeps the paths within 1e-7 or so. But with some ten thousand sums a step, one of them may be 0 but
+    for rounding: then a ReLU is on in one path and off in the other, their gradients differ by a finite amount, and
+    RMSprop and Adam make full steps of it. Plain Keras does that to itself as well. Whether and when it happens hangs
+    on the seed and the processor; where it happens it is shown here, and the epochs before it are held all the same.
+    """
+    config, epochs = CASES[name], 5
+    ours, reference = (drift.curve(config, settings, way, epochs) for way in (fast.Course, plain.Course))
+    beyond = np.abs(ours - reference)
+    limits = np.full(beyond.shape[1], EXACT)
+    # A review whose prediction is a half but for rounding counts on either side.
+    limits[ACCURACIES] += 2 / len(data.load(config, settings).train)
+    if config.batch_norm and config.optimizer == "adam":
+        limits[MEASURED] += UNDETERMINED
+    late = np.flatnonzero((beyond > limits).any(axis=1))
+    if len(late):
+        turn = first_turn(config, data.load(config, settings), epochs)
+        assert turn is not None and turn <= late[0], beyond
+
+
+def first_turn(config: RunConfig, prepared: Prepared, epochs: int) -> int | None:
+    """The epoch, from 0, in which the two paths come apart, if that is because a sum was 0 but for rounding."""
+    network_of_both = network(config)
+    sums = keras.Model(network_of_both.inputs, [
+        layer.input for layer in network_of_both.layers if isinstance(layer, keras.layers.Activation)])
+    course = plain.Course(config, prepared)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(fast, "CALL_WORK", 1)  # each step a call of its own, so that it can be looked at
+        states = [before_each_step(way(config, prepared), epochs) for way in (fast.Course, plain.Course)]
+    assert len(states[0]) == len(states[1]) == epochs * course.steps
+    turned = -math.inf
+    for step, ((x, _), *both) in enumerate(zip(course.dataset().repeat(epochs), *states)):
+        seen = []
+        for state in both:
+            for variable, value in zip(network_of_both.variables, state, strict=True):
+                variable.assign(value)
+            seen.append(np.concatenate([np.ravel(z) for z in sums(x, training=True)]))
+        if np.abs(seen[0] - seen[1]).max() > APART:
+            return int(turned) // course.steps if step - turned <= SOON else None
+        if turns(*seen, 1e-6) or config.l1 and any(turns(*pair, 1e-8) for pair in zip(*both) if pair[0].ndim == 2):
+            turned = step
+    return None
+
+
+def before_each_step(course, epochs: int) -> list[list[np.ndarray]]:
+    """The network's variables before each step."""
+    found: list[list[np.ndarray]] = []
+    note = keras.callbacks.LambdaCallback()
+    note.on_train_batch_begin = lambda batch, logs=None: found.append([np.array(v) for v in course.network.variables])
+    course.model.fit(course.dataset(), epochs=epochs, shuffle=False, verbose=0, callbacks=[note])
+    return found
+
+
+def turns(one: np.ndarray, other: np.ndarray, rounding: float) -> bool:
+    """Whether some number has another sign here and there, or may have one for rounding."""
+    return bool(((one > 0) != (other > 0)).any() or np.abs(one).min() <= rounding)
+
+
+@pytest.mark.slow
+def test_wide_networks_drift_no_further_than_the_plain_path_from_itself(settings):
+    """The table of `tests/benchmarks/drift.py`, smaller.
+
+    Among so many units some sum is 0 but for rounding within an epoch or so, in any two computations that round
+    differently: with some seeds they agree to the seventh digit, with others they are apart in the fourth. Hence the
+    medians of several seeds, and a factor: what is off by a hundredth in a gradient drifts more than that.
+    """
+    configs = [replace(CASES["1,000 × 512-512, Adam, nothing"], train_samples=6_000, seed=seed) for seed in range(3)]
+    here = drift.curves(("fast", "plain", "reordered"), configs, settings, 3, measured=5_000)
+    elsewhere = drift.curves(("plain",), configs, settings, 3, measured=5_000, onednn=False)
+    pairs = [(drift.apart(quick, reference), np.maximum(drift.apart(reordered, reference), drift.apart(off, reference)))
+             for (quick, reference, reordered), (off,) in zip(here, elsewhere)]
+    ours, own = (np.median(found, axis=0) for found in zip(*pairs))
+    assert (ours <= np.maximum(EXACT, drift.SCATTER * own)).all(), pairs

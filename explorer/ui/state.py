@@ -7,7 +7,7 @@ import time
 
 import streamlit as st
 
-from explorer import texts
+from explorer import sweep, texts
 from explorer.address import Parsed, explain, parse, query
 from explorer.config import DECAYING, DEFAULT_LEARNING_RATE, DEFAULT_WEIGHT_DECAY, Demand, RunConfig
 from explorer.engine import Engine
@@ -36,6 +36,7 @@ def open_address(engine: Engine, default_dataset: str) -> None:
     st.session_state["messages"] = [explain(error) for error in errors]
     st.session_state["left"] = {}
     fill(found.config, demand)
+    fill_grid(asked.get("grid", ""), engine, found.config)
     st.session_state["address"] = asked
 
 
@@ -111,9 +112,54 @@ def read(engine: Engine) -> Parsed:
     return parse(values).within(engine.settings)
 
 
-def write_address(config: RunConfig, demand: Demand) -> None:
-    """Let the address say what the widgets say, so that it can be copied at any time."""
+def fill_grid(text: str, engine: Engine, base: RunConfig) -> None:
+    """Set the widgets of the sweep to the grid of an address; without one, it is folded."""
+    found, errors = sweep.parse(text, base, engine.settings) if text else (None, [])
+    st.session_state["messages"] += [sweep.explain(error) for error in errors]
+    st.session_state["sweep"] = found is not None
+    if found is None:
+        found = sweep.Grid(*(sweep.read(field, sweep.opening(field, base, engine.settings), base, engine.settings)[0]
+                             for field in ("l2", "dropout")))
+    for side, axis in (("across", found.across), ("down", found.down)):
+        st.session_state[side] = axis.field if axis else sweep.NOTHING
+        st.session_state[f"{side}_values"] = axis.texts if axis else []
+
+
+def read_grid(engine: Engine, base: RunConfig) -> tuple[sweep.Grid | None, list[str]]:
+    """The grid that the sweep's widgets stand for, `None` while one of its axes has no value, and what is not sound
+    in it. Where the data do not have what lay along an axis, another one does."""
+    state = st.session_state
+    fields = sweep.fields_for(base)
+    if state["across"] not in fields:
+        state["across"] = next(field for field in fields if field != state["down"])
+        axis_changed("across", engine, base)
+    if state["down"] != sweep.NOTHING and (state["down"] not in fields or state["down"] == state["across"]):
+        state["down"], state["down_values"] = sweep.NOTHING, []
+    axes, messages = [], []
+    for side in ("across", "down"):
+        if state[side] != sweep.NOTHING:
+            axis, errors = sweep.read(state[side], state[f"{side}_values"][:sweep.MOST_RUNS], base, engine.settings)
+            axes.append(axis)
+            messages += [sweep.explain(error) for error in errors]
+    return None if None in axes else sweep.Grid(*axes), messages
+
+
+def axis_changed(side: str, engine: Engine, base: RunConfig) -> None:
+    """Another setting along an axis starts with its usual values."""
+    field = st.session_state[side]
+    st.session_state[f"{side}_values"] = [] if field == sweep.NOTHING else sweep.opening(field, base, engine.settings)
+
+
+def values_changed(side: str) -> None:
+    """What was typed is taken apart, and numbers keep their order."""
+    st.session_state[f"{side}_values"] = sweep.placed(st.session_state[side], st.session_state[f"{side}_values"])
+
+
+def write_address(config: RunConfig, demand: Demand, grid: sweep.Grid | None = None) -> None:
+    """Let the address say what the widgets say, so that it can be copied at any time; a grid while it is open."""
     wanted = query(config, demand)
+    if grid and st.session_state["sweep"] and grid.runs <= sweep.MOST_RUNS:
+        wanted["grid"] = grid.text
     foreign = {name: value for name, value in st.query_params.to_dict().items() if name.startswith("embed")}
     wanted = {**foreign, **wanted}
     before = st.session_state["address"]

@@ -149,6 +149,9 @@ def stored(runs: int, home: Path) -> dict[str, float]:
     found = {"open": opening * 1_000}
     for name, step in steps.items():
         found[name] = _median_ms(step)
+    many = {f"{number:016x}": BASE for number in range(min(64, runs))}
+    held = dict.fromkeys(many, EPOCHS_A_RUN - 1)
+    found["look at 64 runs of a sweep"] = _median_ms(lambda: store.snapshots(many, held))
     asked = iter(range(10**6))
     found["ask for a run"] = _median_ms(
         lambda: store.request(f"new-{next(asked)}", BASE.with_(seed=next(asked)), Demand(), library_versions()))
@@ -234,8 +237,8 @@ def main(data_dir: Path, rounds: int, picture_file: Path | None) -> None:
     if picture_file:
         picture(pd.DataFrame(points), picture_file)
     print("\n| runs in the store | first paint s | open ms | look up a known run ms | look up an unknown run ms | "
-          "see whether anything waits ms | ask for a run ms | size MB |")
-    print("| --- " * 8 + "|")
+          "see whether anything waits ms | look at 64 runs of a sweep ms | ask for a run ms | size MB |")
+    print("| --- " * 9 + "|")
     for runs in STORED:
         with tempfile.TemporaryDirectory() as home:
             found = stored(runs, Path(home))

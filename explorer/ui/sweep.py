@@ -1,0 +1,250 @@
+"""The sweep: many runs asked for at once, as a heat map that fills in while they train."""
+
+from __future__ import annotations
+
+import sqlite3
+from typing import Any
+
+import streamlit as st
+
+from explorer import data, heatmap, sweep, texts
+from explorer.config import KINDS, Demand, RunConfig
+from explorer.devices import DeviceError
+from explorer.engine import Engine, QueueFull
+from explorer.fields import FieldError
+from explorer.store import DIVERGED, FINISHED, QUEUED, RUNNING
+from explorer.ui import state
+from explorer.view import DONE, UNKNOWN, View, look
+
+REFRESH_SECONDS = 0.5
+# What stands on a cell whose run stands still before it is done; every other state is its own word.
+_STATES = {UNKNOWN: sweep.EMPTY, QUEUED: sweep.WAITING, RUNNING: sweep.MOVING, DONE: sweep.DONE,
+           FINISHED: "paused"}
+_HELP = {
+    "best": "The lowest point of a run's dashed line: how surprised the network was, at its best epoch, by the right "
+            "answers for examples that it had never seen.",
+    "gap": "How far the dashed line ends above the solid one at the last epoch, both measured in inference mode: the "
+           "wider, the more the network has memorised. A network that has learnt little has a small gap too.",
+}
+
+
+def show(engine: Engine, config: RunConfig, demand: Demand, grid: sweep.Grid | None, unsound: list[str]) -> None:
+    """Draw the sweep around the settings of the sidebar; nothing of it is computed while it is folded.
+
+    Args:
+        grid: as the widgets had it when this run of the script began.
+        unsound: a sentence for each value in it that could not be used.
+    """
+    part = st.expander("Sweep: train many variants and see which overfits least", key="sweep", on_change="rerun",
+                       icon=":material/grid_view:")
+    if not part.open:
+        return
+    with part:
+        st.caption("A sweep changes one or two settings of the panel on the left step by step, and trains one network "
+                   "for each combination. Each cell of the map is one of them; click it to see its curves above.")
+        _axes(engine, config)
+        for message in unsound:
+            st.warning(state.shown(message), icon=":material/warning:")
+        try:
+            _grid(engine, config, demand, grid)
+        except sqlite3.Error as error:
+            st.error(f"The store of runs cannot be used just now ({state.shown(str(error))}). Nothing that is "
+                     "finished is lost.", icon=":material/error:")
+
+
+def _axes(engine: Engine, config: RunConfig) -> None:
+    for side, title, column in zip(("across", "down"), ("Across", "Down"), st.columns(2), strict=True):
+        taken = st.session_state["down" if side == "across" else "across"]
+        fields = [field for field in sweep.fields_for(config) if field != taken]
+        if side == "down":
+            fields = [sweep.NOTHING, *fields]
+        with column:
+            st.selectbox(title, fields, key=side, persist_state="session", filter_mode=None,
+                         format_func=lambda field: texts.TITLES.get(field, "Nothing"),
+                         help=texts.HELP.get(st.session_state[side]), on_change=state.axis_changed,
+                         args=(side, engine, config))
+            field, key = st.session_state[side], f"{side}_values"
+            if field != sweep.NOTHING:
+                chosen = st.session_state[key]
+                options = list(dict.fromkeys([*sweep.offered(field, config, engine.settings), *chosen]))
+                st.multiselect(f"Values of {texts.TITLES[field].lower()}", options, key=key, persist_state="session",
+                               accept_new_options=True, label_visibility="collapsed", on_change=state.values_changed,
+                               args=(side,), format_func=lambda text, field=field: _label(field, text),
+                               placeholder="Choose or type values")
+
+
+def _label(field: str, text: str) -> str:
+    try:
+        return sweep.label(field, KINDS[field].check(field, text))
+    except FieldError:
+        return text  # it has been typed, and a warning says what is wrong with it
+
+
+def _grid(engine: Engine, config: RunConfig, demand: Demand, grid: sweep.Grid | None) -> None:
+    if grid is None:
+        st.info("Choose at least one value for each axis.", icon=":material/grid_view:")
+        return
+    if grid.runs > sweep.MOST_RUNS:
+        st.warning(f"These are {grid.runs} runs; a sweep has at most {sweep.MOST_RUNS}. Take some values away.",
+                   icon=":material/warning:")
+        return
+    base = _base(config, grid)
+    configs = grid.configs(base)
+    version = data.version(config.dataset, engine.settings)
+    runs = {one.run_id(version): one for one in configs}
+    looked = _look(engine, runs, demand)
+    _buttons(engine, runs, looked, demand)
+    problem = st.session_state.pop("sweep_problem", None)
+    if problem:
+        st.error(state.shown(problem), icon=":material/error:")
+    st.segmented_control("What the cells show", tuple(sweep.MEASURES), key="measure", default="best", required=True,
+                         format_func=sweep.MEASURES.get, label_visibility="collapsed", persist_state="session")
+    st.caption(_HELP[st.session_state["measure"]])
+    is_live = any(live for _, live in looked.values())
+    panel = st.fragment(_panel, run_every=REFRESH_SECONDS if is_live else None)
+    panel(engine, grid, runs, config, base, demand, st.session_state["measure"], is_live)
+
+
+def _base(config: RunConfig, grid: sweep.Grid) -> RunConfig:
+    """The settings that the sweep is built around: those of the sidebar, until they are moved to a run outside it.
+
+    A click on a cell moves the sidebar; the grid stays the same one.
+    """
+    base = st.session_state.get("sweep_base")
+    if base is not None and base != config:
+        try:
+            if config in grid.configs(base):
+                return base
+        except FieldError:
+            pass  # it was built around other data
+    st.session_state["sweep_base"] = config
+    return config
+
+
+def _look(engine: Engine, runs: dict[str, RunConfig], demand: Demand) -> dict[str, tuple[sweep.Standing, bool]]:
+    """How the runs stand, and whether that changes by itself. What is over is remembered, and of the others only what
+    is new is read."""
+    memory = st.session_state.setdefault("sweep_memory", {})
+    if memory.get("demand") != demand or not runs.keys() <= memory["rows"].keys():
+        memory.update(demand=demand, rows={run_id: [] for run_id in runs}, done={})
+    rows, done = memory["rows"], memory["done"]
+    asked = {run_id: config for run_id, config in runs.items() if run_id not in done}
+    found = engine.store.snapshots(asked, {run_id: len(rows[run_id]) for run_id in asked}) if asked else {}
+    looked = {}
+    for run_id in runs:
+        if run_id in done:
+            looked[run_id] = done[run_id], False
+            continue
+        run, further, scores = found.get(run_id, (None, [], {}))
+        rows[run_id] += further
+        view = look(run, rows[run_id], scores, demand)
+        looked[run_id] = _standing(view), view.is_live
+        if view.state == DONE:
+            done[run_id] = looked[run_id][0]
+    return looked
+
+
+def _standing(view: View) -> sweep.Standing:
+    rows = [row for row in view.epochs if row["val_crossentropy"] is not None]
+    word = _STATES.get(view.state, view.state)
+    if view.state == DONE and view.run.status == DIVERGED and len(view.epochs) < view.demand.epochs:
+        word = DIVERGED
+    message = view.run.message if view.run else ""
+    if not rows:
+        return sweep.Standing(word, len(view.epochs), message=message)
+    best, last = min(rows, key=lambda row: row["val_crossentropy"]), view.epochs[-1]
+    ends = last["train_crossentropy"], last["val_crossentropy"]
+    return sweep.Standing(word, len(view.epochs), best["val_crossentropy"], best["epoch"],
+                    None if None in ends else ends[1] - ends[0], best["val_accuracy"], message)
+
+
+def _buttons(engine: Engine, runs: dict[str, RunConfig], looked: dict[str, tuple[sweep.Standing, bool]],
+             demand: Demand) -> None:
+    live = [run_id for run_id, (_, is_live) in looked.items() if is_live]
+    over = [run_id for run_id, (one, _) in looked.items() if one.state in (sweep.DONE, DIVERGED)]
+    rest = [config for run_id, config in runs.items() if run_id not in live and run_id not in over]
+    with st.container(horizontal=True, vertical_alignment="center"):
+        if rest:
+            others = "the other " if live or over else ""
+            st.button(f"Train {others}{len(rest)} run{'s' if len(rest) > 1 else ''}", key="sweep_train", type="primary",
+                      icon=":material/play_arrow:", on_click=_submit, args=(engine, rest, demand))
+        elif not live:
+            st.button(f"All {len(runs)} trained", key="sweep_train", icon=":material/check:", disabled=True)
+        if live:
+            st.button("Stop all", key="sweep_stop", icon=":material/stop:", on_click=_stop, args=(engine, live))
+        epochs = f"{demand.epochs} epoch{'s' if demand.epochs > 1 else ''}"
+        st.caption(f"{len(runs)} runs of {epochs} each", width="content")
+
+
+def _submit(engine: Engine, configs: list[RunConfig], demand: Demand) -> None:
+    try:
+        engine.submit_all(configs, demand)
+    except (FieldError, DeviceError, QueueFull, sqlite3.Error) as error:
+        st.session_state["sweep_problem"] = f"None of the runs was asked for. {error}"
+
+
+def _stop(engine: Engine, run_ids: list[str]) -> None:
+    try:
+        for run_id in run_ids:
+            engine.stop(run_id)
+    except sqlite3.Error as error:
+        st.session_state["sweep_problem"] = f"Not every run could be stopped just now ({error}). Try again."
+
+
+def _panel(engine: Engine, grid: sweep.Grid, runs: dict[str, RunConfig], config: RunConfig, base: RunConfig,
+           demand: Demand, measure: str, was_live: bool) -> None:
+    if st.session_state.pop("cell_opened", False):
+        st.rerun()  # the sidebar and the curves belong to the page
+    # Whether they have ended is read with the rows, in one snapshot.
+    looked = _look(engine, runs, demand)
+    if any(live for _, live in looked.values()) != was_live:
+        st.rerun()  # buttons and timer belong to the page
+    standings, configs = [one for one, _ in looked.values()], list(runs.values())
+    epochs = [min(1.0, one.epochs / demand.epochs) if one.state != sweep.DONE else 1.0 for one in standings]
+    st.progress(sum(epochs) / len(epochs), _progress(standings))
+    opened = configs.index(config) if config in configs else None
+    rows = heatmap.frame(grid, standings, demand.epochs, measure, opened)
+    key = f"heatmap {grid.text}"
+    with st.container(width=heatmap.width(grid)):
+        st.vega_lite_chart(rows, _spec(grid, measure), key=key, width="stretch", alt=heatmap.describe(grid, measure),
+                           on_select=lambda: _clicked(key, configs, demand))
+    with st.container():
+        words = sweep.sentence(grid, configs.index(base) if base in configs else None, standings, measure)
+        if words:
+            st.markdown(words)
+        if rows["shade"].ne(rows["value"]).where(rows["value"].notna(), False).any():
+            st.caption("A value far beyond the others has the colour at the end of the scale; its number is its own.")
+        told = {one.message for one in standings if one.message and one.state not in sweep.SOUND}
+        for message in sorted(told)[:3]:
+            st.caption(state.shown(message))
+
+
+def _progress(standings: list[sweep.Standing]) -> str:
+    counts: dict[str, int] = {}
+    for one in standings:
+        counts[one.state] = counts.get(one.state, 0) + 1
+    if counts == {sweep.EMPTY: len(standings)}:
+        return "Not trained yet"
+    return " · ".join(f"{count} {word}" for word, count in counts.items())
+
+
+def _clicked(key: str, configs: list[RunConfig], demand: Demand) -> None:
+    """Open the run of the cell that was clicked.
+
+    The selection holds all cells that were clicked an odd number of times, so that a second click on one is told too:
+    what has changed in it is the cell.
+    """
+    cells = [point["cell"] for point in st.session_state[key]["selection"].get(heatmap.SELECTION, [])
+             if isinstance(point, dict) and isinstance(point.get("cell"), int)]
+    before: Any = st.session_state.get("cells_before", (None, []))
+    changed = set(cells) ^ set(before[1] if before[0] == key else [])
+    st.session_state["cells_before"] = (key, cells)
+    last = [cell for cell in cells if cell in changed] or sorted(changed)
+    if last and 0 <= last[-1] < len(configs):
+        state.fill(configs[last[-1]], demand)
+        st.session_state["cell_opened"] = True
+
+
+@st.cache_data(show_spinner=False, max_entries=200)
+def _spec(grid: sweep.Grid, measure: str) -> dict[str, Any]:
+    return heatmap.spec(grid, measure)
