@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import math
 from dataclasses import replace
 from pathlib import Path
@@ -22,7 +23,7 @@ from tests.benchmarks.trainer import ROWS
 CASES = {f"{title}, {name}": variant for title, config, *_ in ROWS for name, variant in drift.variants(config).items()}
 SMALL = [name for name, config in CASES.items() if config.hidden == (16, 16)]
 # Networks of so many parameters take seconds a step on the plain path.
-LARGE = 900_000
+LARGE = 500_000
 EXACT = drift.EXACT
 ACCURACIES = [drift.NAMES.index(name) for name in drift.NAMES if "accuracy" in name]
 MEASURED = [drift.NAMES.index(name) for name in drift.NAMES if name.startswith(("train", "val"))]
@@ -45,6 +46,14 @@ def doubles():
     yield
     keras.config.set_floatx("float32")
     keras.config.set_dtype_policy("float32")
+
+
+@pytest.fixture(autouse=True)
+def forgotten():
+    """Graphs of models this large are let go of at once."""
+    yield
+    keras.backend.clear_session()
+    gc.collect()
 
 
 def gradients(config: RunConfig, settings: Settings, way) -> list[np.ndarray]:

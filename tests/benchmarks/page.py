@@ -77,6 +77,44 @@ def waited(page: Page, selector: str, since: float) -> float:
     return time.perf_counter() - since
 
 
+# From the click on a switch to the number of parameters that it changes, as the browser's own clock sees it.
+CLICK_AND_WATCH = """async () => {
+    const side = document.querySelector('section[data-testid=stSidebar]');
+    const shown = () => [...side.querySelectorAll('[data-testid=stCaptionContainer]')]
+        .map(element => element.innerText).find(text => text.includes('trainable'));
+    const before = shown(), box = side.querySelector('.st-key-batch_norm input');
+    const began = performance.now();
+    box.click();
+    while (shown() === before) await new Promise(done => setTimeout(done, 2));
+    return (performance.now() - began) / 1000;
+}"""
+
+
+def answers_under_load(page_at, seed: int) -> dict[str, float]:
+    """How long the page takes to answer a control while nothing trains, and while two wide runs use all cores."""
+    found = {}
+    page = page_at(seed=seed)
+    page.get_by_text("More about the network").click()
+    page.wait_for_selector(".st-key-batch_norm input", state="attached")
+    time.sleep(2)
+    found["a control's answer, nothing trains [s]"] = statistics.median(
+        page.evaluate(CLICK_AND_WATCH) for _ in range(9))
+    busy = [page_at(seed=seed + number, hidden="1024-1024", epochs=100) for number in (1, 2)]
+    for other in busy:
+        waited(other, "button:has-text('Train')", 0.0)
+        other.get_by_role("button", name="Train", exact=True).click()
+    for other in busy:
+        waited(other, POINT, 0.0)
+    found["a control's answer, two runs train on all cores and two pages watch [s]"] = statistics.median(
+        page.evaluate(CLICK_AND_WATCH) for _ in range(9))
+    for other in busy:
+        other.get_by_role("button", name="Stop").click()
+        other.wait_for_selector("button:has-text('Continue')", timeout=60_000)
+        other.close()
+    page.close()
+    return found
+
+
 def one_round(browser, figures: dict[str, list[float]], seed: int) -> None:
     home = Path(tempfile.mkdtemp())
     server = Server(home)
@@ -123,6 +161,8 @@ def one_round(browser, figures: dict[str, list[float]], seed: int) -> None:
             " return p && p.getAttribute('transform') !== before }", arg=before, timeout=60_000)
         note("a known run, from the control to its points [s]", time.perf_counter() - began)
         page.close()
+        for name, seconds in answers_under_load(page_at, seed).items():
+            note(name, seconds)
         note("peak memory of the page's process [MB]", resident_mb(server.process.pid))
         note("peak memory of the idle worker [MB]", resident_mb(server.worker()))
         store = RunStore(Settings(home=home).store_path)
