@@ -106,7 +106,7 @@ def run(job: dict[str, Any], line: Line, desk: Desk) -> bool:
     """
     settings = Settings.from_dict(job["settings"])
     store = RunStore(settings.store_path)
-    records = [Record(store, settings, line, *key, RunConfig.from_json(run["config"]))
+    records = [Record(store, settings, line, *key, RunConfig.from_json(run["config"]), len(job["runs"]))
                for key, run in zip(keys_of(job), job["runs"], strict=True)]
     try:
         _train(job, records, desk)

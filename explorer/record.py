@@ -18,12 +18,17 @@ CHECKPOINT_SHARE = 0.1
 
 
 class Record:
-    """One run of a job on its way into the store: what is told of it, whether it is to stop, how it ends."""
+    """One run of a job on its way into the store: what is told of it, whether it is to stop, how it ends.
 
-    def __init__(self, store: RunStore, settings: Settings, line: Line, run_id: str, attempt: int, config: RunConfig):
+    Args:
+        company: how many runs the job trains together; checkpoints of all of them share the time that one may take.
+    """
+
+    def __init__(self, store: RunStore, settings: Settings, line: Line, run_id: str, attempt: int, config: RunConfig,
+                 company: int = 1):
         self.store, self.settings, self._line = store, settings, line
         self.run_id, self.attempt, self.config = run_id, attempt, config
-        self.keeper = Keeper(settings, run_id)
+        self.keeper = Keeper(settings, run_id, CHECKPOINT_SHARE / company)
         self._began = time.monotonic()
         self._phase, self._score, self._is_closed = "", None, False
 
@@ -86,13 +91,13 @@ class Record:
 class Keeper:
     """Keeps checkpoints as often as they cost little, and at the end."""
 
-    def __init__(self, settings: Settings, run_id: str):
-        self._settings, self._run_id = settings, run_id
+    def __init__(self, settings: Settings, run_id: str, share: float = CHECKPOINT_SHARE):
+        self._settings, self._run_id, self._share = settings, run_id, share
         self._kept, self._cost, self._last = -1, 0.0, time.monotonic()
         self._failure = ""
 
     def __call__(self, state: Any) -> None:
-        if (time.monotonic() - self._last) * CHECKPOINT_SHARE >= self._cost:
+        if (time.monotonic() - self._last) * self._share >= self._cost:
             self._save(state)
 
     def finish(self, state: Any) -> str:

@@ -63,9 +63,9 @@ class Stacked(fast.Looped):
         self.matched = [variable for i, pair in enumerate(zip(self._kernels, self._biases, strict=True))
                         for variable in (*pair, *(self._norms[i].trainable_variables if self._norms[i:] else ()))]
         # Keras passes a strength through single precision, whatever the weights are.
-        self._strengths = [
-            (amount, tf.constant([getattr(config, name) for config in members], tf.float32))
-            for name, amount in (("l1", tf.abs), ("l2", tf.square)) if any(getattr(c, name) for c in members)]
+        sums = {"l1": _absolute_sums, "l2": _square_sums}
+        self._strengths = [(sums[name], tf.constant([getattr(config, name) for config in members], tf.float32))
+                           for name in sums if any(getattr(config, name) for config in members)]
         self._output_share = tf.constant([float(config.regularize_output) for config in members])
         # Sums over the rows of an epoch: losses and hits of each member, and the number of rows.
         self._seen = [tf.Variable(tf.zeros(shape), trainable=False) for shape in (self.count, self.count, ())]
@@ -92,7 +92,7 @@ class Stacked(fast.Looped):
         total = tf.zeros((self.count,), self._kernels[0].dtype)
         for amount, strengths in self._strengths:
             for kernel in self._kernels:
-                sums = tf.reduce_sum(amount(tf.convert_to_tensor(kernel)), -2)
+                sums = amount(tf.convert_to_tensor(kernel))
                 share = strengths * self._output_share if kernel is self._kernels[-1] else strengths
                 total += tf.cast(share, sums.dtype) * tf.reduce_sum(tf.reshape(sums, (self.count, -1)), 1)
         return total
@@ -209,6 +209,18 @@ class Stack:
     def _part(self, examples, batch_size: int, order: np.ndarray | None = None) -> Part:
         return Part(examples, batch_size, order, kind=self._kind, binary=self._config.outputs == 1,
                     dtype=keras.config.floatx(), fitted=order is not None)
+
+
+# Sums over the inputs of each unit. Left to itself, TensorFlow would pass over the kernel three times as often for the
+# gradients, and kernels as wide as these are what a step waits for.
+@tf.custom_gradient
+def _square_sums(kernel: tf.Tensor):
+    return tf.reduce_sum(tf.square(kernel), -2), lambda upstream: kernel * (2 * upstream)[..., tf.newaxis, :]
+
+
+@tf.custom_gradient
+def _absolute_sums(kernel: tf.Tensor):
+    return tf.reduce_sum(tf.abs(kernel), -2), lambda upstream: tf.sign(kernel) * upstream[..., tf.newaxis, :]
 
 
 def _of(inner: keras.Sequential, kind: type) -> list:
