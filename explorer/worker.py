@@ -28,8 +28,6 @@ from explorer.settings import Settings
 
 # How long children may take to keep a checkpoint when the parent is gone.
 FAREWELL_SECONDS = 8.0
-# Training takes what cores are free, and steps back for the page that answers people.
-NICENESS = 5
 
 Key = tuple[str, int]
 
@@ -321,8 +319,6 @@ def main() -> None:
     os.dup2(2, 1)
     # Ctrl-C in a terminal reaches the whole group; the parent decides what it means.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    if hasattr(os, "nice"):
-        os.nice(NICENESS)
     settings = Settings.from_dict(json.loads(sys.argv[1]))
     ahead = "ahead" in sys.argv[2:]
     Worker(settings, answers, ahead, _prepare_data(settings, answers) if ahead else None).serve()

@@ -290,7 +290,7 @@ def _watch(tab: Tab, enough: Callable[[list[int]], bool]) -> list[int]:
 
 def test_the_end_of_a_run_takes_nothing_from_the_screen(visit):
     demand = Demand(8)
-    config = LIVE.with_(seed=1)
+    config = LIVE.with_(seed=1, batch_size=32)
     tab = visit(path_of(config, demand)).ready()
     tab.page.evaluate("""() => {
         window.counts = [];

@@ -162,7 +162,7 @@ def _child(given: dict) -> list[list[list]]:
             super().__init__(config, type(data)(*(_reordered(getattr(data, name), order)
                                                   for name in ("train", "validation", "test"))), device)
             kernel = self.network.layers[0].kernel
-            kernel.assign(np.array(kernel)[order])
+            kernel.assign(kernel.numpy()[order])
 
     ways = {"fast": fast.Course, "plain": plain.Course, "reordered": Reordered}
     return [[curve(RunConfig.from_json(config), settings, ways[way], given["epochs"], given["measured"]).tolist()
