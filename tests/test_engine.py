@@ -391,7 +391,10 @@ def test_a_process_that_dies_with_a_grid_loses_no_epoch_of_any(engine):
     shorter = Demand(epochs=len(reached[run_ids[2]]) + 2)
     engine.submit(GRID[2], shorter)
     view = ended(engine, run_ids[2], shorter)
-    assert view.state == DONE and numbers(view)[:shorter.epochs - 2] == reached[run_ids[2]]
+    assert view.state == DONE and view.reached == shorter.epochs
+    # From a checkpoint, or alone from the start where there was none yet: the same within rounding.
+    for now, before in zip(numbers(view), reached[run_ids[2]], strict=False):
+        assert now == pytest.approx(before, abs=1e-5)
 
 
 def test_a_grid_is_taken_as_a_whole_or_not_at_all(settings):
