@@ -8,14 +8,16 @@ import tensorflow as tf
 from explorer.data.rows import Examples, WordRows
 
 
-def fit_order(rows: int) -> np.ndarray:
-    """The order in which `fit(x, y, shuffle=True)` visits the rows under the current seed, shape `(rows,)`.
+def fit_order(rows: int, seed: int) -> np.ndarray:
+    """The order in which `fit(x, y, shuffle=True)` visits the rows, shape `(rows,)`.
 
     After `keras.utils.set_random_seed(seed)`, `fit` shuffles inside a `Dataset.map`, whose operation starts
     from the same seed at each epoch: every epoch has the *same* order. So the batches can be cut once, a run
     can be continued without any shuffling state, and a notebook with the same seed shows the same curve.
     """
     def shuffled(_: tf.Tensor) -> tf.Tensor:
+        # The seed of this graph alone: setting that of the process would throw away all kernels that are ready.
+        tf.compat.v1.set_random_seed(seed)
         return tf.random.shuffle(tf.range(rows, dtype=tf.int64))
 
     return next(iter(tf.data.Dataset.range(1).map(shuffled))).numpy()

@@ -23,7 +23,8 @@ the tests compare the two.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
+from typing import Any
 
 import keras
 import numpy as np
@@ -31,10 +32,11 @@ import tensorflow as tf
 
 from explorer.batches import fit_order
 from explorer.config import RunConfig
+from explorer.costs import costs, hits
 from explorer.data.prepare import Prepared
 from explorer.fused import fused
-from explorer.layout import BYTES, MATRICES, PLACES, WORDS_A_ROW, Form, Part, Words
-from explorer.model import compiled, make_optimizer, network
+from explorer.layout import BYTES, MATRICES, PLACES, WORDS_A_ROW, Part, Words
+from explorer.model import make_optimizer, network
 
 # With so few words nearly every second number is 1, and the dense product is the faster one.
 DENSE_INPUTS = 300
@@ -61,8 +63,12 @@ def product(words: Words, kernel: tf.Tensor) -> tf.Tensor:
 class Looped(keras.Model):
     """A `keras.Model` that `fit` asks for several steps at a time: data are the numbers of the first step of each call.
 
-    Keras's own `steps_per_execution` asks its iterator and calls a function in every step; this loop does neither.
-    Subclasses have `train_step(step)` and `step_count()`, both for use inside the graph.
+    Keras's own `steps_per_execution` asks its iterator and calls a function in every step; this loop does neither, and
+    reads the data's variables once a call. Loss and accuracy are means over the rows, as Keras's own.
+
+    Args:
+        fitted: the training data, in the order of their visits.
+        seen: shape of the loss of a step.
 
     Attributes:
         steps_a_call: how many.
@@ -70,15 +76,47 @@ class Looped(keras.Model):
 
     steps_a_call = 1
 
+    def __init__(self, fitted: Part, seen: tuple[int, ...] = ()):
+        super().__init__(autocast=False)
+        self.form, self.batch_size = fitted.form, fitted.batch_size
+        # In the machine's memory: a graphics card is sent one batch at a time.
+        with tf.device("CPU:0"):
+            self._held = [tf.Variable(array, trainable=False, shape=(None, *array.shape[1:]))
+                          for array in fitted.arrays]
+        # Sums over the rows of an epoch: losses, hits, and the number of rows.
+        kind = self.form.dtype
+        self._seen = [tf.Variable(tf.zeros(shape, kind), trainable=False) for shape in (seen, seen, ())]
+
+    def one_step(self, x: Words | tf.Tensor, y: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """Learn from one batch.
+
+        Returns:
+            The loss, a mean over the rows that includes the penalty, and the number of hits.
+        """
+        raise NotImplementedError
+
+    def batch(self, step: tf.Tensor, arrays: Sequence[tf.Tensor] | None = None) -> tuple[Words | tf.Tensor, tf.Tensor]:
+        """Inputs and labels of one step."""
+        arrays = self._arrays() if arrays is None else arrays
+        given = arrays, step, self.batch_size
+        return self.form.inputs_of(*given), self.form.labels(*given)
+
     def make_train_function(self, force: bool = False) -> Callable:
         if self.train_function is None or force:
             def several(first: tf.Tensor) -> dict[str, tf.Tensor]:
-                def one(step: tf.Tensor) -> tuple[tf.Tensor]:
-                    self.train_step(step)
-                    return (step + 1,)
+                arrays = self._arrays()
 
-                last = tf.minimum(first + self.steps_a_call, self.step_count())
-                tf.while_loop(lambda step: step < last, one, (first,), parallel_iterations=1)
+                def one(step: tf.Tensor, losses: tf.Tensor, hit: tf.Tensor, rows: tf.Tensor) -> tuple[tf.Tensor, ...]:
+                    x, y = self.batch(step, arrays)
+                    loss, hit_now = self.one_step(x, y)
+                    now = tf.cast(tf.shape(y)[0], rows.dtype)
+                    return step + 1, losses + loss * now, hit + tf.cast(hit_now, hit.dtype), rows + now
+
+                last = tf.minimum(first + self.steps_a_call, -(-tf.shape(arrays[0])[0] // self.batch_size))
+                _, *sums = tf.while_loop(lambda step, *_: step < last, one,
+                                         (first, *map(tf.convert_to_tensor, self._seen)), parallel_iterations=1)
+                for variable, value in zip(self._seen, sums, strict=True):
+                    variable.assign(value)
                 return self.get_metrics_result()
 
             # AutoGraph would take longer than the first epoch.
@@ -86,61 +124,75 @@ class Looped(keras.Model):
             self.train_function = lambda numbers: call(tf.cast(next(numbers), tf.int32))
         return self.train_function
 
+    def reset_metrics(self) -> None:
+        super().reset_metrics()
+        for variable in self._seen:
+            variable.assign(tf.zeros_like(variable))
 
-class Stepped(Looped):
-    """The `keras.Model` around a network whose steps know where the batches are.
-
-    Keras hands it the numbers of the rows of a batch; what these rows hold is looked up inside the graph.
-
-    Args:
-        inner: the layers; the first one is Dense.
-        fitted: the training data, in the order of their visits.
-    """
-
-    def __init__(self, inner: keras.Sequential, fitted: Part):
-        super().__init__(autocast=False)
-        self.inner, self._form, self._batch_size = inner, fitted.form, fitted.batch_size
-        with tf.device("CPU:0"):
-            self._held = [tf.Variable(array, trainable=False, shape=(None, *array.shape[1:]))
-                          for array in fitted.arrays]
+    def running(self) -> tuple[tf.Tensor, tf.Tensor]:
+        """Loss and accuracy of the epoch so far as Keras prints them."""
+        losses, hit, rows = self._seen
+        return losses / rows, hit / rows
 
     def empty(self) -> None:
         """Let go of the training data, so that others can take their place in memory."""
         for held in self._held:
-            held.assign(tf.gather(held, tf.zeros((0,), tf.int32)))  # a slice would keep the whole alive
+            # A slice would keep the whole alive; gathering from the variable itself, not from its value, would have it
+            # copied in every step from then on.
+            held.assign(tf.gather(held.read_value(), tf.zeros((0,), tf.int32)))
 
     def refill(self, fitted: Part) -> None:
         """Go on with other training data of the same form."""
         for held, array in zip(self._held, fitted.arrays, strict=True):
             held.assign(array)
 
-    def call(self, numbers: tf.Tensor, training: bool | None = None) -> tf.Tensor:
-        return self.forward(self._form.inputs_of(self._arrays(), numbers, self._batch_size), training)
-
-    def forward(self, x: Words | tf.Tensor, training: bool | None = None) -> tf.Tensor:
-        """The network's outputs for a batch, shape `(rows, outputs)`."""
-        if not isinstance(x, Words):
-            return self.inner(x, training=training)
-        first, *others = self.inner.layers
-        h = first.activation(tf.nn.bias_add(product(x, first.kernel), first.bias))
-        for layer in others:
-            h = layer(h, training=training) if layer._call_has_training_arg else layer(h)
-        return h
-
-    def batch(self, step: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """Row numbers and labels of one step."""
-        arrays = self._arrays()
-        numbers = self._form.numbers(arrays, step, self._batch_size)
-        return numbers, self._form.labels(arrays, numbers)
-
-    def train_step(self, step: tf.Tensor) -> dict[str, tf.Tensor]:
-        return super().train_step(self.batch(step))
-
-    def step_count(self) -> tf.Tensor:
-        return -(-tf.shape(self._held[0])[0] // self._batch_size)
-
     def _arrays(self) -> list[tf.Tensor]:
         return [tf.convert_to_tensor(held) for held in self._held]
+
+
+class Stepped(Looped):
+    """The `keras.Model` around a network whose steps know where the batches are.
+
+    Args:
+        inner: the layers; the first and the last are Dense, and the last one's activation gives the probabilities.
+        fitted: the training data, in the order of their visits.
+    """
+
+    def __init__(self, inner: keras.Sequential, fitted: Part):
+        super().__init__(fitted)
+        self.inner = inner
+
+    def forward(self, x: Words | tf.Tensor, training: bool) -> tf.Tensor:
+        """The network's outputs for a batch before the last activation, shape `(rows, outputs)`."""
+        first, *others, last = self.inner.layers
+        h = first.activation(_affine(x, first))
+        for layer in others:
+            h = layer(h, training=training) if layer._call_has_training_arg else layer(h)
+        return _affine(h, last)
+
+    def gradients(self, x: Words | tf.Tensor, y: tf.Tensor) -> tuple[list[tf.Tensor], tf.Tensor, tf.Tensor]:
+        """What a step follows.
+
+        Returns:
+            The gradients of the loss for each trainable variable, the loss, and the logits.
+        """
+        with tf.GradientTape() as tape:
+            logits = self.forward(x, training=True)
+            each = costs(y, logits, self.form.binary)
+            penalties = [*self.inner.losses]
+        # Their mean, without the operations that a mean leaves in the gradient.
+        share = 1 / tf.cast(tf.shape(each)[0], each.dtype)
+        found = tape.gradient([each, *penalties], self.trainable_variables,
+                              [tf.fill(tf.shape(each), share), *map(tf.ones_like, penalties)])
+        return found, tf.add_n([tf.reduce_sum(each) * share, *penalties]), logits
+
+    def one_step(self, x: Words | tf.Tensor, y: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        found, loss, logits = self.gradients(x, y)
+        self.optimizer.apply_gradients(zip(found, self.trainable_variables, strict=True))
+        return loss, tf.reduce_sum(hits(y, logits, self.form.binary))
+
+    def get_metrics_result(self) -> dict[str, tf.Tensor]:
+        return dict(zip(("loss", "accuracy"), self.running(), strict=True))
 
 
 class Course:
@@ -164,17 +216,14 @@ class Course:
         self._penalty = Penalty(config)
         self._penalty.attach(self.network)
         fitted = self._take(config, data)
-        self.model = compiled(Stepped(self.network, fitted), config, fused(make_optimizer(config)))
+        self.model = Stepped(self.network, fitted)
+        self.model.compile(fused(make_optimizer(config)), jit_compile=False)
+        self.model.optimizer.build(self.model.trainable_variables)
         self.steps_a_call = self.model.steps_a_call = steps_per_call(config, kind(config, device), self.steps)
-        # Loss and metrics make their variables now: a step that makes variables would be traced twice.
-        y, predicted = tf.zeros((1, 1)), tf.fill((1, config.outputs), 0.5)
-        self.model.compute_loss(x=None, y=y, y_pred=predicted)
-        self.model.compute_metrics(None, y, predicted)
-        self.model.reset_metrics()
         # Traced once for all parts, whatever their length.
         numbers = [tf.TensorSpec((), tf.int32)] * 3
         self._sums = tf.function(
-            lambda first, last, batch_size, *arrays: _sums(self.model, fitted.form, first, last, batch_size, arrays),
+            lambda first, last, size, *arrays: sums(self.model, first, last, size, arrays, tf.zeros((), tf.float64)),
             numbers + [tf.TensorSpec((None, *a.shape[1:]), a.dtype) for a in fitted.measured], autograph=False)
 
     def restart(self, config: RunConfig, data: Prepared) -> None:
@@ -228,7 +277,7 @@ class Course:
 
     def _take(self, config: RunConfig, data: Prepared) -> Part:
         self._config, self._data = config, data
-        fitted = self._part(config, data.train, config.batch_size, fit_order(len(data.train)))
+        fitted = self._part(config, data.train, config.batch_size, fit_order(len(data.train), config.seed))
         self.steps = fitted.steps
         # The training data are laid out already; measuring them in that order gives the same sums.
         self._parts["train"] = fitted
@@ -237,6 +286,12 @@ class Course:
     def _part(self, config: RunConfig, examples, batch_size: int, order: np.ndarray | None = None) -> Part:
         return Part(examples, batch_size, order, kind=kind(config, self._device), binary=config.outputs == 1,
                     dtype=self.network.compute_dtype, fitted=order is not None)
+
+
+def _affine(x: Words | tf.Tensor, dense: keras.layers.Dense) -> tf.Tensor:
+    kernel = tf.convert_to_tensor(dense.kernel)
+    h = product(x, kernel) if isinstance(x, Words) else tf.matmul(x, kernel)
+    return tf.nn.bias_add(h, dense.bias)
 
 
 class Penalty:
@@ -275,20 +330,26 @@ def shape(config: RunConfig, rows: int, device: str) -> Hashable:
             steps_per_call(config, kind(config, device), -(-rows // config.batch_size)))
 
 
-def _sums(model: Stepped, form: Form, first: tf.Tensor, last: tf.Tensor, batch_size: tf.Tensor,
-          arrays: tuple[tf.Tensor, ...]) -> tuple[tf.Tensor, tf.Tensor]:
-    cost = keras.losses.binary_crossentropy if form.binary else keras.losses.sparse_categorical_crossentropy
-    hit = keras.metrics.binary_accuracy if form.binary else keras.metrics.sparse_categorical_accuracy
+def sums(model: Any, first: tf.Tensor, last: tf.Tensor, batch_size: tf.Tensor, arrays: Sequence[tf.Tensor],
+         zero: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Cross-entropies and hits in inference mode, summed over the rows of the steps from `first` to before `last`.
+
+    Args:
+        model: has `forward(x, training)`, whose logits are of shape `(…, rows, outputs)`, and `form`.
+        batch_size: rows a step.
+        arrays: of the part, see `Part`.
+        zero: where the sums begin, float64 of shape `(…,)`.
+    """
+    binary = model.form.binary
 
     def add(step: tf.Tensor, total: tf.Tensor, right: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        numbers = form.numbers(arrays, step, batch_size)
-        y, predicted = form.labels(arrays, numbers), model.forward(form.inputs_of(arrays, numbers, batch_size), False)
-        total += tf.cast(tf.reduce_sum(cost(y, predicted)), tf.float64)
-        right += tf.cast(tf.reduce_sum(tf.cast(hit(y, predicted), tf.float32)), tf.float64)
+        y = model.form.labels(arrays, step, batch_size)
+        logits = model.forward(model.form.inputs_of(arrays, step, batch_size), False)
+        total += tf.cast(tf.reduce_sum(costs(y, logits, binary), -1), tf.float64)
+        right += tf.cast(tf.reduce_sum(hits(y, logits, binary), -1), tf.float64)
         return step + 1, total, right
 
-    zero = tf.zeros((), tf.float64)
-    _, total, right = tf.while_loop(lambda step, *_: step < last, add, (first, zero, zero), parallel_iterations=1)
+    _, total, right = tf.while_loop(lambda step, *_: step < last, add, (first, zero, zero), parallel_iterations=2)
     return total, right
 
 

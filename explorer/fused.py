@@ -31,19 +31,29 @@ class FusedAdam(keras.optimizers.Adam):
     digit then, and with it every step. What that does to the averages is known, and is taken out of the rate again.
     """
 
+    def apply(self, grads, trainable_variables=None):
+        # The same for all weights of a step, and made of as many operations as the rest of a small network's.
+        self._rates = {}
+        return super().apply(grads, trainable_variables)
+
     def update_step(self, gradient: tf.Tensor, variable, learning_rate: tf.Tensor) -> None:
         index = self._get_variable_index(variable)
         kind = np.dtype(tf.as_dtype(variable.dtype).as_numpy_dtype)
+        if kind not in self._rates:
+            self._rates[kind] = self._rates_of(kind, learning_rate)
+        tf.raw_ops.ResourceApplyAdam(
+            var=_handle(variable), m=_handle(self._momentums[index]), v=_handle(self._velocities[index]),
+            beta1=tf.constant(self.beta_1, kind), beta2=tf.constant(self.beta_2, kind), grad=gradient,
+            use_nesterov=False, **self._rates[kind])
+
+    def _rates_of(self, kind: np.dtype, learning_rate: tf.Tensor) -> dict[str, tf.Tensor]:
         step = tf.cast(self.iterations + 1, kind)
         # Keras rounds the decay rates to single precision for their powers, and only there.
         powers = [tf.pow(tf.cast(beta, kind), step) for beta in (self.beta_1, self.beta_2)]
         first, second = (self._excess(beta, kind) for beta in (self.beta_1, self.beta_2))
-        tf.raw_ops.ResourceApplyAdam(
-            var=_handle(variable), m=_handle(self._momentums[index]), v=_handle(self._velocities[index]),
-            beta1_power=powers[0], beta2_power=powers[1],
-            lr=tf.cast(tf.cast(learning_rate, tf.float64) * tf.sqrt(second) / first, kind),
-            beta1=tf.constant(self.beta_1, kind), beta2=tf.constant(self.beta_2, kind),
-            epsilon=tf.cast(self.epsilon * tf.sqrt(second), kind), grad=gradient, use_nesterov=False)
+        return {"beta1_power": powers[0], "beta2_power": powers[1],
+                "lr": tf.cast(tf.cast(learning_rate, tf.float64) * tf.sqrt(second) / first, kind),
+                "epsilon": tf.cast(self.epsilon * tf.sqrt(second), kind)}
 
     def _excess(self, beta: float, kind: np.dtype) -> tf.Tensor:
         # The kernel's running average of a constant, over Keras's, after this step.

@@ -7,6 +7,7 @@ reviews of 10,000 words take 26 MB, their transposes as much again; as the multi
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -68,26 +69,20 @@ class Form(NamedTuple):
     binary: bool
     dtype: str
 
-    def numbers(self, arrays: list[tf.Tensor], step: tf.Tensor, batch_size: int | tf.Tensor) -> tf.Tensor:
-        """The numbers of the rows of one step, shape `(rows,)`."""
-        first = tf.cast(step, tf.int32) * batch_size
-        return tf.range(first, tf.minimum(first + batch_size, tf.shape(arrays[0])[0]))
+    def labels(self, arrays: Sequence[tf.Tensor], step: tf.Tensor, batch_size: int | tf.Tensor) -> tf.Tensor:
+        """Labels of the rows of one step, shape `(rows, 1)`; the last step may have fewer."""
+        return arrays[0][step * batch_size:(step + 1) * batch_size]
 
-    def labels(self, arrays: list[tf.Tensor], numbers: tf.Tensor) -> tf.Tensor:
-        """Labels of the rows of one step, shape `(rows, 1)`."""
-        return arrays[0][numbers[0]:numbers[-1] + 1]
-
-    def inputs_of(self, arrays: list[tf.Tensor], numbers: tf.Tensor, batch_size: int | tf.Tensor) -> Words | tf.Tensor:
+    def inputs_of(self, arrays: Sequence[tf.Tensor], step: tf.Tensor, batch_size: int | tf.Tensor) -> Words | tf.Tensor:
         """Inputs of the rows of one step: `Words`, or dense rows `(rows, inputs)`."""
-        step = numbers[0] // batch_size
         if self.kind == MATRICES:
-            return Words(arrays[1][step], arrays[2][step] if len(arrays) > 2 else None)
+            return Words(tf.gather(arrays[1], step), tf.gather(arrays[2], step) if len(arrays) > 2 else None)
         if self.kind == BYTES:
-            return tf.cast(arrays[1][numbers[0]:numbers[-1] + 1], self.dtype) / self.scale
+            return tf.cast(arrays[1][step * batch_size:(step + 1) * batch_size], self.dtype) / self.scale
         places = tf.cast(arrays[1][arrays[2][step]:arrays[2][step + 1]], tf.int32)
         ones = tf.ones((tf.shape(places)[0],), self.dtype)
-        dense = tf.scatter_nd(places, ones, (tf.shape(numbers)[0], self.inputs))
-        return tf.ensure_shape(dense, (None, self.inputs))
+        rows = tf.shape(self.labels(arrays, step, batch_size))[0]
+        return tf.ensure_shape(tf.scatter_nd(places, ones, (rows, self.inputs)), (None, self.inputs))
 
 
 class Part:

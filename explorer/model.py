@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+
 import keras
 
 from explorer.config import RunConfig
@@ -12,9 +14,8 @@ MOMENTUM = 0.9
 def network(config: RunConfig) -> keras.Sequential:
     """The network of a run, its weights drawn from the config's seed.
 
-    Layers are made in the order Dense, batch norm, activation, dropout after one
-    `keras.utils.set_random_seed(config.seed)`, so that a notebook which does the same draws the same weights
-    and the same dropout masks.
+    Layers are made in the order Dense, batch norm, activation, dropout, so that a notebook which does the same after
+    `keras.utils.set_random_seed(config.seed)` draws the same weights and the same dropout masks.
 
     Args:
         config: what is trained.
@@ -22,7 +23,8 @@ def network(config: RunConfig) -> keras.Sequential:
     Returns:
         A model for inputs of shape `(batch, config.inputs)`, not compiled.
     """
-    keras.utils.set_random_seed(config.seed)
+    # What Keras draws its layers' seeds from. Setting all seeds would throw away the kernels that TensorFlow has ready.
+    random.seed(config.seed)
     layers: list[keras.layers.Layer] = [keras.Input((config.inputs,))]
     for units in config.hidden:
         layers.append(keras.layers.Dense(

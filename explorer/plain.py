@@ -19,7 +19,7 @@ class Course:
     def __init__(self, config: RunConfig, data: Prepared, device: str = "cpu"):
         self.network = self.model = network(config)
         self._config, self._data = config, data
-        self._fitted = self._batches("train", fit_order(len(data.train)))
+        self._fitted = self._batches("train", fit_order(len(data.train), config.seed))
         self.steps, self.steps_a_call = self._fitted.steps, 1
         compiled(self.model, config)
 

@@ -23,9 +23,10 @@ import tensorflow as tf
 from explorer import fast
 from explorer.batches import fit_order
 from explorer.config import RunConfig
+from explorer.costs import costs, hits
 from explorer.data.prepare import Prepared
 from explorer.fused import fused
-from explorer.layout import Form, Part, Words
+from explorer.layout import Part, Words
 from explorer.model import make_optimizer, network
 
 
@@ -46,11 +47,8 @@ class Stacked(fast.Looped):
     """
 
     def __init__(self, members: Sequence[RunConfig], networks: Sequence[keras.Sequential], fitted: Part):
-        super().__init__(autocast=False)
+        super().__init__(fitted, (len(members),))
         self.count, self._config = len(members), members[0]
-        self._form, self._batch_size = fitted.form, fitted.batch_size
-        with tf.device("CPU:0"):
-            self._held = list(fitted.arrays)
         first, *others = zip(*(_of(inner, keras.layers.Dense) for inner in networks), strict=True)
         self._kernels = [self._variable(np.concatenate([np.array(dense.kernel) for dense in first], axis=1))]
         self._kernels += [self._variable(np.stack([np.array(dense.kernel) for dense in same])) for same in others]
@@ -67,11 +65,9 @@ class Stacked(fast.Looped):
         self._strengths = [(sums[name], tf.constant([getattr(config, name) for config in members], tf.float32))
                            for name in sums if any(getattr(config, name) for config in members)]
         self._output_share = tf.constant([float(config.regularize_output) for config in members])
-        # Sums over the rows of an epoch: losses and hits of each member, and the number of rows.
-        self._seen = [tf.Variable(tf.zeros(shape), trainable=False) for shape in (self.count, self.count, ())]
 
     def forward(self, x: Words | tf.Tensor, training: bool) -> tf.Tensor:
-        """All members' outputs for a batch, shape `(members, rows, outputs)`."""
+        """All members' outputs for a batch before the last activation, shape `(members, rows, outputs)`."""
         h = fast.product(x, self._kernels[0]) if isinstance(x, Words) else tf.matmul(x, self._kernels[0])
         h = tf.nn.bias_add(h, self._biases[0])
         for i, (kernel, bias) in enumerate(zip(self._kernels[1:], self._biases[1:], strict=True)):
@@ -85,7 +81,7 @@ class Stacked(fast.Looped):
             h = tf.matmul(self._apart(h), kernel)
             h = tf.reshape(tf.transpose(h, (1, 0, 2)), (-1, self.count * h.shape[2]))
             h = tf.nn.bias_add(h, bias)
-        return tf.sigmoid(self._apart(h)) if self._form.binary else tf.nn.softmax(self._apart(h))
+        return self._apart(h)
 
     def penalty(self) -> tf.Tensor:
         """Each member's L1 and L2, shape `(members,)`; Keras's formula."""
@@ -97,30 +93,18 @@ class Stacked(fast.Looped):
                 total += tf.cast(share, sums.dtype) * tf.reduce_sum(tf.reshape(sums, (self.count, -1)), 1)
         return total
 
-    def train_step(self, step: tf.Tensor) -> dict[str, tf.Tensor]:
-        numbers = self._form.numbers(self._held, step, self._batch_size)
-        x, y = self._form.inputs_of(self._held, numbers, self._batch_size), self._form.labels(self._held, numbers)
+    def one_step(self, x: Words | tf.Tensor, y: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         with tf.GradientTape() as tape:
-            predicted = self.forward(x, training=True)
-            losses = tf.reduce_mean(_costs(y, predicted, self._form), 1) + self.penalty()
-            total = tf.reduce_sum(losses)
-        self.optimizer.apply_gradients(zip(tape.gradient(total, self.matched), self.matched, strict=True))
-        # As Keras's own running means: a batch weighs by its rows.
-        rows = tf.cast(tf.shape(y)[0], tf.float32)
-        now = (tf.cast(losses, tf.float32) * rows, tf.reduce_sum(_hits(y, predicted, self._form), 1), rows)
-        for variable, value in zip(self._seen, now, strict=True):
-            variable.assign_add(value)
-        return {}
+            logits = self.forward(x, training=True)
+            each, penalty = costs(y, logits, self.form.binary), self.penalty()
+        share = 1 / tf.cast(tf.shape(each)[1], each.dtype)
+        found = tape.gradient([each, penalty], self.matched, [tf.fill(tf.shape(each), share), tf.ones_like(penalty)])
+        self.optimizer.apply_gradients(zip(found, self.matched, strict=True))
+        return (tf.reduce_sum(each, 1) * share + penalty,
+                tf.reduce_sum(hits(y, logits, self.form.binary), 1))
 
-    def step_count(self) -> tf.Tensor:
-        return -(-tf.shape(self._held[0])[0] // self._batch_size)
-
-    def running(self) -> np.ndarray:
-        """Loss and accuracy of the epoch as Keras prints them, shape `(members, 2)`; the next call begins afresh."""
-        losses, hits, rows = (variable.numpy() for variable in self._seen)
-        for variable in self._seen:
-            variable.assign(tf.zeros_like(variable))
-        return np.stack([losses, hits], axis=1) / rows
+    def get_metrics_result(self) -> dict[str, tf.Tensor]:
+        return {}  # Keras has room for one number each
 
     def deal(self, networks: Sequence[keras.Sequential]) -> None:
         """Give every member's own network its values."""
@@ -167,7 +151,7 @@ class Stack:
         self._config, self._data = shared, data
         self._kind = fast.kind(shared, device)
         self._networks = [network(config) for config in members]
-        fitted = self._part(data.train, shared.batch_size, fit_order(len(data.train)))
+        fitted = self._part(data.train, shared.batch_size, fit_order(len(data.train), shared.seed))
         self.steps = fitted.steps
         self.steps_a_call = fast.steps_per_call(
             replace(shared, hidden=tuple(units * len(members) for units in shared.hidden)), self._kind, self.steps)
@@ -178,7 +162,8 @@ class Stack:
         self._parts = {"train": fitted}
         numbers = [tf.TensorSpec((), tf.int32)] * 3
         self._sums = tf.function(
-            lambda first, last, size, *arrays: _sums(self.model, fitted.form, first, last, size, arrays),
+            lambda first, last, size, *arrays: fast.sums(
+                self.model, first, last, size, arrays, tf.zeros((len(members),), tf.float64)),
             numbers + [tf.TensorSpec((None, *a.shape[1:]), a.dtype) for a in fitted.measured], autograph=False)
 
     def dataset(self) -> tf.data.Dataset:
@@ -233,33 +218,3 @@ def _norm(own: Sequence[keras.layers.BatchNormalization]) -> keras.layers.BatchN
     for i, variable in enumerate(joined.variables):
         variable.assign(np.concatenate([np.array(layer.variables[i]) for layer in own]))
     return joined
-
-
-def _costs(y: tf.Tensor, predicted: tf.Tensor, form: Form) -> tf.Tensor:
-    # Labels are everybody's; shape (members, rows).
-    labels = tf.tile(y[tf.newaxis], (tf.shape(predicted)[0], 1, 1))
-    if form.binary:
-        return keras.losses.binary_crossentropy(labels, predicted)
-    return keras.losses.sparse_categorical_crossentropy(labels, predicted)
-
-
-def _hits(y: tf.Tensor, predicted: tf.Tensor, form: Form) -> tf.Tensor:
-    if form.binary:
-        found = tf.cast(predicted[..., 0] > 0.5, y.dtype) == y[tf.newaxis, :, 0]
-    else:
-        found = tf.argmax(predicted, -1, y.dtype) == y[tf.newaxis, :, 0]
-    return tf.cast(found, tf.float32)
-
-
-def _sums(model: Stacked, form: Form, first: tf.Tensor, last: tf.Tensor, batch_size: tf.Tensor,
-          arrays: tuple[tf.Tensor, ...]) -> tuple[tf.Tensor, tf.Tensor]:
-    def add(step: tf.Tensor, total: tf.Tensor, right: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        numbers = form.numbers(arrays, step, batch_size)
-        y, predicted = form.labels(arrays, numbers), model.forward(form.inputs_of(arrays, numbers, batch_size), False)
-        total += tf.cast(tf.reduce_sum(_costs(y, predicted, form), 1), tf.float64)
-        right += tf.cast(tf.reduce_sum(_hits(y, predicted, form), 1), tf.float64)
-        return step + 1, total, right
-
-    zeros = tf.zeros((model.count,), tf.float64)
-    _, total, right = tf.while_loop(lambda step, *_: step < last, add, (first, zeros, zeros), parallel_iterations=1)
-    return total, right

@@ -74,7 +74,7 @@ class _Recorder(keras.callbacks.Callback):
     def __init__(self, stack: Stack, members: Sequence[Member]):
         super().__init__()
         self.stack, self.members = stack, members
-        self.epoch, self._told = 0, 0.0
+        self.epoch, self._told = 0, -math.inf
 
     def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
         self._began = time.perf_counter()
@@ -82,11 +82,10 @@ class _Recorder(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
         self.stop_those_who_ask()
-        if time.perf_counter() - self._told > PROGRESS_SECONDS:
-            self._progress(min((batch + 1) * self.stack.steps_a_call, self.stack.steps))
+        self._progress(min((batch + 1) * self.stack.steps_a_call, self.stack.steps))
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
-        running = self.stack.model.running()
+        losses, accuracies = (values.numpy() for values in self.stack.model.running())
         train_part, validation = (self.stack.measure(name, self.stop_those_who_ask) for name in ("train", "validation"))
         penalties = self.stack.model.penalty().numpy()
         # What all members took together; each would have had its share of the cores.
@@ -97,8 +96,8 @@ class _Recorder(keras.callbacks.Callback):
             penalty = float(penalties[i])
             member.last = {
                 "epoch": self.epoch,
-                "loss": float(running[i, 0]),
-                "accuracy": float(running[i, 1]),
+                "loss": float(losses[i]),
+                "accuracy": float(accuracies[i]),
                 "train_crossentropy": float(train_part[i, 0]),
                 "train_accuracy": float(train_part[i, 1]),
                 "val_loss": float(validation[i, 0]) + penalty,
@@ -146,6 +145,9 @@ class _Recorder(keras.callbacks.Callback):
         return [(i, member) for i, member in enumerate(self.members) if not member.is_over]
 
     def _progress(self, step: int) -> None:
-        self._told = time.perf_counter()
+        now = time.perf_counter()
+        if now - self._told < PROGRESS_SECONDS:
+            return
+        self._told = now
         for _, member in self._left():
             member.emit("progress", {"epoch": self.epoch + 1, "step": step, "steps": self.stack.steps})

@@ -142,7 +142,7 @@ class _Recorder(keras.callbacks.Callback):
         super().__init__()
         self.course, self.emit, self.demands, self.keep, self.should_stop = course, emit, demands, keep, should_stop
         self.state, self.known, self.last, self.diverged = start, known, {}, False
-        self._told = 0.0
+        self._told = -math.inf
 
     @property
     def epoch(self) -> int:
@@ -171,8 +171,7 @@ class _Recorder(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
         self.leave_if_asked()
-        if time.perf_counter() - self._told > PROGRESS_SECONDS:
-            self._progress(min((batch + 1) * self.course.steps_a_call, self.course.steps))
+        self._progress(min((batch + 1) * self.course.steps_a_call, self.course.steps))
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
         # Keras's own training loss is a running mean with dropout on; for a fair gap both sides are measured alike.
@@ -202,5 +201,8 @@ class _Recorder(keras.callbacks.Callback):
             self.model.stop_training = True
 
     def _progress(self, step: int) -> None:
-        self._told = time.perf_counter()
+        now = time.perf_counter()
+        if now - self._told < PROGRESS_SECONDS:
+            return
+        self._told = now
         self.emit("progress", {"epoch": self.epoch + 1, "step": step, "steps": self.course.steps})

@@ -47,7 +47,7 @@ def test_a_graph_used_again_gives_the_very_numbers_of_a_new_one(settings, change
     courses = Courses()
     curve(WORDS, settings, courses, stop_after=2)  # left in the middle of an epoch, as Stop does
     # Nothing is traced anew: a step that were would ask for the batch in Python again.
-    monkeypatch.setattr(fast.Stepped, "batch", lambda *_: pytest.fail("traced again"))
+    monkeypatch.setattr(fast.Looped, "batch", lambda *_: pytest.fail("traced again"))
     assert curve(again, settings, courses) == reference
 
 

@@ -13,6 +13,7 @@ from explorer import data, fast, plain
 from explorer.batches import fit_order
 from explorer.config import Demand, RunConfig
 from explorer.layout import BYTES, MATRICES, PLACES
+from explorer.model import compiled
 from explorer.settings import Settings
 from explorer.training import train
 
@@ -61,20 +62,23 @@ def test_gradients_of_one_step_are_those_of_dense(name, settings):
     prepared = data.load(config, settings)
     course = fast.Course(config, prepared)
     x, y = course.model.batch(tf.constant(0))
-    keras.utils.set_random_seed(config.seed)
-    dense = prepared.train.x.take(fit_order(len(prepared.train))[:config.batch_size]).dense()
-    found = []
-    for model, inputs in ((course.model, x), (course.network, dense)):
-        # Dropout draws from its seed: both see the same masks.
-        keras.utils.set_random_seed(1)
+    dense = prepared.train.x.take(fit_order(len(prepared.train), config.seed)[:config.batch_size]).dense()
+
+    def same_masks() -> None:
         for layer in course.network.layers:
             if isinstance(layer, keras.layers.Dropout):
                 layer.seed_generator.state.assign(np.array([1, 2], np.uint32))
-        with tf.GradientTape() as tape:
-            loss = course.model.compute_loss(x=None, y=y, y_pred=model(inputs, training=True))
-        found.append(tape.gradient(loss, course.network.trainable_variables))
+
+    same_masks()
+    ours, loss, _ = course.model.gradients(x, y)
+    same_masks()
+    keras_way = compiled(course.network, config)
+    with tf.GradientTape() as tape:
+        reference_loss = keras_way.compute_loss(x=None, y=y, y_pred=keras_way(dense, training=True))
+    reference = tape.gradient(reference_loss, keras_way.trainable_variables)
+    assert float(loss) == pytest.approx(float(reference_loss), rel=1e-6)
     # As one vector: a bias before batch normalisation has no gradient but rounding.
-    ours, reference = (np.concatenate([np.ravel(gradient) for gradient in gradients]) for gradients in found)
+    ours, reference = (np.concatenate([np.ravel(part) for part in parts]) for parts in (ours, reference))
     assert np.linalg.norm(ours - reference) <= 1e-6 * np.linalg.norm(reference)
 
 

@@ -84,9 +84,7 @@ def test_whole_curves_and_states_equal_those_alone_in_double_precision(name, set
     demands = [Demand(3)] * len(MEMBERS[name])
     for one, config in zip(stacked(MEMBERS[name], settings, demands), MEMBERS[name], strict=True):
         reference = alone(config, settings, Demand(3))
-        # Keras adds up its running loss in single precision, here as there.
-        assert np.abs(one.curve() - reference.curve())[:, 2:].max() < 1e-9
-        assert np.abs(one.curve() - reference.curve())[:, :2].max() < 1e-6
+        assert np.abs(one.curve() - reference.curve()).max() < 1e-9
         assert one.scores[0] == pytest.approx(reference.scores[0], abs=1e-9)
         for mine, theirs in zip(one.states[-1].arrays, reference.states[-1].arrays, strict=True):
             assert mine.shape == theirs.shape and np.abs(mine.astype(float) - theirs.astype(float)).max() < 1e-9
@@ -96,7 +94,15 @@ def test_whole_curves_and_states_equal_those_alone_in_double_precision(name, set
 def test_small_networks_agree_with_those_alone_in_single_precision(name, settings):
     demands = [Demand(5)] * len(MEMBERS[name])
     for one, config in zip(stacked(MEMBERS[name], settings, demands), MEMBERS[name], strict=True):
-        assert np.abs(one.curve() - alone(config, settings, Demand(5)).curve()).max() < 1e-5
+        prepared = data.load(config, settings)
+        apart = dict(zip(COLUMNS, np.abs(one.curve() - alone(config, settings, Demand(5)).curve()).max(0), strict=True))
+        for column, difference in apart.items():
+            if column.endswith("accuracy"):
+                # Rounding decides on which side a row falls that lies on the boundary.
+                difference *= len(prepared.validation if column.startswith("val") else prepared.train)
+                assert difference < 1.5, column
+            else:
+                assert difference < 1e-5, column
 
 
 def test_a_member_goes_on_alone_from_its_state(settings):
