@@ -40,8 +40,8 @@ from explorer.model import make_optimizer, network
 
 # With so few words nearly every second number is 1, and the dense product is the faster one.
 DENSE_INPUTS = 300
-# Rows at a time where nothing is learnt from them.
-MEASURED_ROWS = 5_000
+# Rows at a time where nothing is learnt from them, and the most numbers that a layer may make of them.
+MEASURED_ROWS, MEASURED_NUMBERS = 5_000, 2**20
 # Multiplications that one call into the graph may take: a Stop then waits for a tenth of a second or so.
 CALL_WORK = 4e9
 # Passes over the weights that one update amounts to.
@@ -255,7 +255,7 @@ class Course:
 
     def dataset(self) -> tf.data.Dataset:
         """What `fit` iterates over: the number of the first step of each call into the graph."""
-        return tf.data.Dataset.range(0, self.steps, self.steps_a_call)
+        return step_numbers(self.steps, self.steps_a_call)
 
     def measure(self, name: str, between: Callable[[], None] = lambda: None) -> tuple[float, float]:
         """Cross-entropy and accuracy in inference mode, without the penalty: means over the rows.
@@ -265,7 +265,7 @@ class Course:
             between: is called now and then; may raise to leave.
         """
         if name not in self._parts:
-            self._parts[name] = self._part(self._config, getattr(self._data, name), MEASURED_ROWS)
+            self._parts[name] = self._part(self._config, getattr(self._data, name), measured_rows(self._config))
         part = self._parts[name]
         totals, steps = np.zeros(2), max(1, self.steps_a_call * self._config.batch_size // part.batch_size)
         for first in range(0, part.steps, steps):
@@ -351,6 +351,23 @@ def sums(model: Any, first: tf.Tensor, last: tf.Tensor, batch_size: tf.Tensor, a
 
     _, total, right = tf.while_loop(lambda step, *_: step < last, add, (first, zero, zero), parallel_iterations=2)
     return total, right
+
+
+def step_numbers(steps: int, a_call: int) -> tf.data.Dataset:
+    """The number of the first step of each call into the graph."""
+    options = tf.data.Options()
+    # Nothing is to be tuned here; the thread that would makes `fit` wait for it, 0.2 s in every third epoch.
+    options.autotune.enabled = False
+    return tf.data.Dataset.range(0, steps, a_call).with_options(options)
+
+
+def measured_rows(config: RunConfig, members: int = 1) -> int:
+    """Rows at a time where nothing is learnt from them: fewer where layers are wide, for what they make of the rows.
+
+    Args:
+        members: how many networks like this stand side by side.
+    """
+    return min(MEASURED_ROWS, max(config.batch_size, MEASURED_NUMBERS // (members * max(config.hidden))))
 
 
 def kind(config: RunConfig, device: str) -> str:

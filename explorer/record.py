@@ -13,8 +13,9 @@ from explorer.line import Line
 from explorer.settings import Settings
 from explorer.store import DIVERGED, FINISHED, INTERRUPTED, STOPPED, RunStore, Superseded
 
-# Checkpoints may take up to this share of the training time; small networks are kept after every epoch.
-CHECKPOINT_SHARE = 0.1
+# Checkpoints may take up to this share of the training time, and come no oftener than this: what a run has learnt since
+# the last one is learnt again where it goes on after its process has been killed.
+CHECKPOINT_SHARE, CHECKPOINT_SECONDS = 0.1, 0.25
 
 
 class Record:
@@ -97,7 +98,8 @@ class Keeper:
         self._failure = ""
 
     def __call__(self, state: Any) -> None:
-        if (time.monotonic() - self._last) * self._share >= self._cost:
+        passed = time.monotonic() - self._last
+        if passed >= CHECKPOINT_SECONDS and passed * self._share >= self._cost:
             self._save(state)
 
     def finish(self, state: Any) -> str:

@@ -168,12 +168,13 @@ class Stack:
 
     def dataset(self) -> tf.data.Dataset:
         """What `fit` iterates over: the number of the first step of each call into the graph."""
-        return tf.data.Dataset.range(0, self.steps, self.steps_a_call)
+        return fast.step_numbers(self.steps, self.steps_a_call)
 
     def measure(self, name: str, between: Callable[[], None] = lambda: None) -> np.ndarray:
         """Cross-entropy and accuracy of each member as `Course.measure`, shape `(members, 2)`."""
         if name not in self._parts:
-            self._parts[name] = self._part(getattr(self._data, name), fast.MEASURED_ROWS)
+            self._parts[name] = self._part(
+                getattr(self._data, name), fast.measured_rows(self._config, self.model.count))
         part = self._parts[name]
         totals = np.zeros((2, self.model.count))
         steps = max(1, self.steps_a_call * self._config.batch_size // part.batch_size)

@@ -120,12 +120,16 @@ class RunStore:
             except sqlite3.DatabaseError:
                 self._put_aside()
                 self._open()
+        # Never used. Whoever is the last to close the file has to write all of it back and remove its journal: with
+        # calls that each open and close it, that would be every one of them, and take longer than the rest.
+        self._keeps_open = self._connect()
+        self._keeps_open.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()
 
     # -- requests -------------------------------------------------------------------------------------
 
     def request(self, run_id: str, config: RunConfig, demand: Demand, versions: dict[str, str]) -> Run:
         """Ask for a run; one that is queued or running already takes the further demand along."""
-        with self._write() as db:
+        with self._write(lasting=True) as db:
             found = db.execute("SELECT status, demands FROM runs WHERE run_id = ?", (run_id,)).fetchone()
             if found and found["status"] in (QUEUED, RUNNING):
                 demands = _merged([*_demands(found["demands"]), demand])
@@ -242,7 +246,7 @@ class RunStore:
         Returns:
             Whether this attempt still had the run.
         """
-        with self._write() as db:
+        with self._write(lasting=True) as db:
             row = db.execute("SELECT status, attempt, demands, stop FROM runs WHERE run_id = ?", (run_id,)).fetchone()
             if row is None or row["attempt"] != attempt or row["status"] != RUNNING:
                 return False
@@ -374,7 +378,7 @@ class RunStore:
     # -- the file -------------------------------------------------------------------------------------
 
     def _connect(self) -> sqlite3.Connection:
-        db = sqlite3.connect(self.path, timeout=BUSY_SECONDS, isolation_level=None)
+        db = sqlite3.connect(self.path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
         db.row_factory = sqlite3.Row
         db.execute("PRAGMA synchronous = NORMAL")
         return db
@@ -388,8 +392,11 @@ class RunStore:
             db.close()
 
     @contextmanager
-    def _write(self) -> Iterator[sqlite3.Connection]:
+    def _write(self, lasting: bool = False) -> Iterator[sqlite3.Connection]:
+        """A transaction; it outlives its process in any case, and the machine's power where it is to be lasting."""
         with self._read() as db:
+            if lasting:
+                db.execute("PRAGMA synchronous = FULL")
             db.execute("BEGIN IMMEDIATE")
             try:
                 yield db

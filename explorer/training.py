@@ -90,8 +90,9 @@ def train(
     course = way(config, data, device)
     if resume is not None:
         restore(course, resume)
-    start = capture(course, resume.epoch if resume else 0)
-    recorder = _Recorder(course, emit, should_stop, demands, keep, start, list(known[: start.epoch]))
+    # Nobody but the recorder is to hold a state: those of large networks take as much memory as all the rest.
+    recorder = _Recorder(course, emit, should_stop, demands, keep, resume or capture(course, 0), known)
+    resume = None
     try:
         if not recorder.enough():
             emit("phase", {"phase": "training"})
@@ -111,7 +112,8 @@ def train(
 
 def capture(course: Any, epoch: int) -> State:
     """The state of a run at the end of an epoch."""
-    return State(epoch, [np.array(variable) for variable in _variables(course)])
+    # `numpy()` copies; by Keras's own way there would be a second copy, and large networks have no room for it.
+    return State(epoch, [np.asarray(variable.value.numpy()) for variable in _variables(course)])
 
 
 def restore(course: Any, state: State) -> None:
@@ -138,10 +140,10 @@ class _Recorder(keras.callbacks.Callback):
 
     def __init__(self, course: Any, emit: Emit, should_stop: Callable[[], bool],
                  demands: Callable[[], Sequence[Demand]], keep: Callable[[State], None], start: State,
-                 known: list[float | None]):
+                 known: Sequence[float | None]):
         super().__init__()
         self.course, self.emit, self.demands, self.keep, self.should_stop = course, emit, demands, keep, should_stop
-        self.state, self.known, self.last, self.diverged = start, known, {}, False
+        self.state, self.known, self.last, self.diverged = start, list(known[: start.epoch]), {}, False
         self._told = -math.inf
 
     @property

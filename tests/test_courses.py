@@ -94,3 +94,12 @@ def test_warming_up_leaves_no_trace_in_the_numbers(settings):
     warm_up()
     tf.random.normal((3,))
     assert curve(config, settings, fast.Course) == cold
+
+
+def test_data_are_not_copied_in_every_step_of_a_later_run(settings):
+    courses = Courses()
+    for seed in (0, 1):
+        config = RunConfig(dataset="digits", seed=seed)
+        course = courses(config, data.load(config, settings))
+        reads = [np.asarray(memoryview(course.model._held[1].read_value())) for _ in range(2)]
+        assert np.shares_memory(*reads)

@@ -79,6 +79,8 @@ class Library:
         self._settings, self._most = settings, shelf
         self._held: dict[tuple[str, str], dict[str, np.ndarray]] = {}
         self._shelf: dict[tuple, Prepared] = {}
+        # What the rows on the shelf are views of: the last data set, cut to its words.
+        self._cut: tuple[tuple, tuple[Examples, Examples]] | None = None
 
     def hold(self, dataset: str) -> None:
         """Keep a data set that is prepared already in memory."""
@@ -99,12 +101,16 @@ class Library:
 
     def _prepare(self, config: RunConfig, report: Report) -> Prepared:
         info = config.info
-        arrays = self._arrays(info, report)
-        train, test = (_examples(info, arrays, split) for split in ("train", "test"))
-        if config.num_words is not None:
-            train, test = (Examples(part.x.truncate(config.num_words), part.y) for part in (train, test))
+        key = (config.dataset, version(config.dataset, self._settings), config.num_words)
+        if self._cut is None or self._cut[0] != key:
+            self._cut = None
+            arrays = self._arrays(info, report)
+            train, test = (_examples(info, arrays, split) for split in ("train", "test"))
+            if config.num_words is not None:
+                train, test = (Examples(part.x.truncate(config.num_words), part.y) for part in (train, test))
+            self._cut = key, (train, test)
         try:
-            return prepare(config, train, test)
+            return prepare(config, *self._cut[1])
         except ValueError as error:
             path = files.find(info, self._settings) or files.keras_folder() / info.file
             raise files.unreadable(info, path, error) from error
