@@ -25,15 +25,17 @@ MOST_MB, MOST_RUNS = 1_500, 50
 WARM_UP_DELAY = 0.05
 
 
-def job_of(runs: Sequence[Run], device: str, label: str, settings: Settings) -> dict[str, Any]:
+def job_of(runs: Sequence[Run], device: str, label: str, threads: int, settings: Settings) -> dict[str, Any]:
     """What a child must be told, as JSON can carry it.
 
     Args:
         runs: one, or several that agree in `explorer.stacking.key` and are trained together.
+        device, label: where they are trained, for TensorFlow and for people.
+        threads: of one operation.
     """
     return {"runs": [{"run_id": run.run_id, "attempt": run.attempt, "config": run.config.canonical_json()}
                      for run in runs],
-            "device": device, "label": label, "settings": settings.as_dict()}
+            "device": device, "label": label, "threads": threads, "settings": settings.as_dict()}
 
 
 def keys_of(job: dict[str, Any]) -> list[tuple[str, int]]:
@@ -54,18 +56,18 @@ class Desk:
 
     def __init__(self, library: data.Library):
         self.library = library
-        self._device: str | None = None
+        self._setup: tuple[str, int] | None = None
         self._courses: Any = None
 
     def prepare(self, device: str, threads: int) -> None:
         """Set TensorFlow up, once in the life of a process."""
-        if self._device is None:
+        if self._setup is None:
             import tensorflow as tf
 
             devices.prepare(device, threads, tf)
-            self._device = device
-        elif self._device != device:
-            raise RuntimeError(f"this process is set up for {self._device}, not for {device}")
+            self._setup = device, threads
+        elif self._setup != (device, threads):
+            raise RuntimeError(f"this process is set up for {self._setup}, not for {(device, threads)}")
 
     @property
     def courses(self) -> Any:
@@ -138,18 +140,17 @@ def _train(job: dict[str, Any], records: Sequence[Record], desk: Desk) -> None:
 
     for record in records:
         record.emit("phase", {"phase": "loading"})
-    settings = Settings.from_dict(job["settings"])
     prepared = desk.library.load(records[0].config, tell_or_leave)
     records = wanted()
     give_back()
-    desk.prepare(job["device"], settings.threads)
+    desk.prepare(job["device"], job["threads"])
     for record in records:
-        record.emit("device", {"device": job["label"], "threads": settings.threads})
+        record.emit("device", {"device": job["label"], "threads": job["threads"]})
     from explorer import together, training
 
     if len(records) > 1:
         together.train([together.Member(record.config, record.demands, record.emit, record.should_stop, record.keeper,
-                                        record.end) for record in records], prepared, job["device"])
+                                        record.end) for record in records], prepared, job["device"], desk.courses.stack)
         return
     [record] = records
     resume, known = _resume(record)

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable, Sequence
+from typing import Any
 
 import numpy as np
 
-from explorer import fast, training
+from explorer import fast, stack, training
 from explorer.config import Demand, RunConfig
 from explorer.data.prepare import Prepared
 from explorer.data.rows import Examples, WordRows
 
 
 class Courses:
-    """Hands out courses like `explorer.fast.Course`, those that it has made before first of all; one at a time.
+    """Hands out courses and stacks, those that it has made before first of all; one at a time.
 
     Args:
         most: how many are kept; those longest unused go first.
@@ -21,21 +22,28 @@ class Courses:
 
     def __init__(self, most: int = 4):
         self._most = most
-        self._kept: dict[Hashable, fast.Course] = {}
+        self._kept: dict[Hashable, fast.Course | stack.Stack] = {}
 
     def __call__(self, config: RunConfig, data: Prepared, device: str = "cpu") -> fast.Course:
-        key = fast.shape(config, len(data.train), device)
-        course = self._kept.pop(key, None)
+        """As `explorer.fast.Course`."""
+        return self._hand_out(fast.shape(config, len(data.train), device), fast.Course, config, data, device)
+
+    def stack(self, members: Sequence[RunConfig], data: Prepared, device: str = "cpu") -> stack.Stack:
+        """As `explorer.stack.Stack`."""
+        return self._hand_out(stack.shape(members, len(data.train), device), stack.Stack, members, data, device)
+
+    def _hand_out(self, key: Hashable, make: Callable[..., Any], wanted: Any, data: Prepared, device: str) -> Any:
+        kept = self._kept.pop(key, None)
         for other in self._kept.values():
             other.rest()
-        if course is None:
-            course = fast.Course(config, data, device)
+        if kept is None:
+            kept = make(wanted, data, device)
         else:
-            course.restart(config, data)
-        self._kept[key] = course
+            kept.restart(wanted, data)
+        self._kept[key] = kept
         while len(self._kept) > self._most:
             del self._kept[next(iter(self._kept))]
-        return course
+        return kept
 
     def forget(self) -> None:
         """Keep nothing: after a failure nobody knows what state a graph is in."""

@@ -200,11 +200,16 @@ class Engine:
             run = self.store.claim(self._owner.name, only)
             if run is None:
                 return
+            places = self.settings.runs_at_once - len(self._jobs())
             mates = [] if self.is_broken else self.store.claim_alike(
-                self._owner.name, partial(stacking.alike, run), stacking.MOST_MEMBERS - 1, only)
-            self._start([run, *mates])
+                self._owner.name, partial(stacking.alike, run), stacking.MOST_MEMBERS * places - 1, only)
+            if self.store.any_waiting(only):
+                places = 1  # for others a place is to stay free
+            shares = stacking.shares([run, *mates], places)
+            for share in shares:
+                self._start(share, max(1, self.settings.threads // min(places, len(shares))))
 
-    def _start(self, runs: list[Run]) -> None:
+    def _start(self, runs: list[Run], threads: int) -> None:
         if self.is_broken:
             self._fail(runs, f"The training process does not start: see {self.settings.home / 'worker.log'}, and what "
                              "python -m explorer doctor says.")
@@ -218,7 +223,8 @@ class Engine:
         self._last_job += 1
         for run in runs:
             self._charges[run.run_id, run.attempt] = _Charge(self._last_job, device)
-        if not self._worker.say(do="train", job=job_of(runs, device, self.hardware.label(device), self.settings)):
+        job = job_of(runs, device, self.hardware.label(device), threads, self.settings)
+        if not self._worker.say(do="train", job=job):
             for run in runs:
                 self._lost((run.run_id, run.attempt), "The training process ended before this run began.")
 

@@ -235,10 +235,7 @@ class Course:
             if hasattr(layer, "kernel_regularizer"):
                 layer.kernel_regularizer = other.kernel_regularizer
         self._penalty.set(config)
-        optimizer = self.model.optimizer
-        for variable in optimizer.variables:
-            variable.assign(tf.zeros_like(variable))
-        optimizer.learning_rate = config.learning_rate
+        reset(self.model.optimizer, config)
         same_data, same_order = data is self._data, config.seed == self._config.seed
         if not same_data:
             self.rest()
@@ -320,6 +317,13 @@ class Penalty:
         if self._l2 is not None:
             total += tf.cast(self._l2, kernel.dtype) * tf.reduce_sum(tf.square(kernel))
         return total
+
+
+def reset(optimizer: keras.optimizers.Optimizer, config: RunConfig) -> None:
+    """Leave an optimizer as if it had taken no step yet."""
+    for variable in optimizer.variables:
+        variable.assign(tf.zeros_like(variable))
+    optimizer.learning_rate = config.learning_rate
 
 
 def shape(config: RunConfig, rows: int, device: str) -> Hashable:

@@ -15,7 +15,7 @@ from explorer.store import DIVERGED, FINISHED, INTERRUPTED, STOPPED, RunStore, S
 
 # Checkpoints may take up to this share of the training time, and come no oftener than this: what a run has learnt since
 # the last one is learnt again where it goes on after its process has been killed.
-CHECKPOINT_SHARE, CHECKPOINT_SECONDS = 0.1, 0.25
+CHECKPOINT_SHARE, CHECKPOINT_SECONDS = 0.03, 0.25
 
 
 class Record:

@@ -13,14 +13,14 @@ of its own, so a member can be continued alone.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import replace
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from explorer import fast
+from explorer import fast, stacking
 from explorer.batches import fit_order
 from explorer.config import RunConfig
 from explorer.costs import costs, hits
@@ -49,46 +49,53 @@ class Stacked(fast.Looped):
     def __init__(self, members: Sequence[RunConfig], networks: Sequence[keras.Sequential], fitted: Part):
         super().__init__(fitted, (len(members),))
         self.count, self._config = len(members), members[0]
-        first, *others = zip(*(_of(inner, keras.layers.Dense) for inner in networks), strict=True)
-        self._kernels = [self._variable(np.concatenate([np.array(dense.kernel) for dense in first], axis=1))]
-        self._kernels += [self._variable(np.stack([np.array(dense.kernel) for dense in same])) for same in others]
-        self._biases = [self._variable(np.concatenate([np.array(dense.bias) for dense in same]))
-                        for same in (first, *others)]
-        norms = zip(*(_of(inner, keras.layers.BatchNormalization) for inner in networks), strict=True)
-        self._norms = [_norm(same) for same in norms]
+        kernels, biases, norms = _joint(networks)
+        self._kernels, self._biases = ([self._variable(values) for values in joint] for joint in (kernels, biases))
+        self._norms = [keras.layers.BatchNormalization() for _ in norms]
+        for norm, (gamma, *_) in zip(self._norms, norms, strict=True):
+            norm.build((None, len(gamma)))
         # Masks are drawn by the members' own layers, from their own seeds.
         self._masks = [_of(inner, keras.layers.Dropout) for inner in networks]
         self.matched = [variable for i, pair in enumerate(zip(self._kernels, self._biases, strict=True))
                         for variable in (*pair, *(self._norms[i].trainable_variables if self._norms[i:] else ()))]
         # Keras passes a strength through single precision, whatever the weights are.
-        sums = {"l1": _absolute_sums, "l2": _square_sums}
-        self._strengths = [(sums[name], tf.constant([getattr(config, name) for config in members], tf.float32))
-                           for name in sums if any(getattr(config, name) for config in members)]
-        self._output_share = tf.constant([float(config.regularize_output) for config in members])
+        self._strengths = {name: tf.Variable(tf.zeros((self.count,)), trainable=False) for name in _SUMS
+                           if any(getattr(config, name) for config in members)}
+        self._output_share = tf.Variable(tf.zeros((self.count,)), trainable=False)
+        self.begin(members, networks)
+
+    def begin(self, members: Sequence[RunConfig], networks: Sequence[keras.Sequential]) -> None:
+        """Take over the weights of these networks, and the strengths of these configs, which agree in `shape`."""
+        kernels, biases, norms = _joint(networks)
+        for variable, values in zip((*self._kernels, *self._biases), (*kernels, *biases), strict=True):
+            variable.assign(values)
+        for norm, joint in zip(self._norms, norms, strict=True):
+            for variable, values in zip(norm.variables, joint, strict=True):
+                variable.assign(values)
+        for name, strengths in self._strengths.items():
+            strengths.assign([getattr(config, name) for config in members])
+        self._output_share.assign([float(config.regularize_output) for config in members])
 
     def forward(self, x: Words | tf.Tensor, training: bool) -> tf.Tensor:
         """All members' outputs for a batch before the last activation, shape `(members, rows, outputs)`."""
         h = fast.product(x, self._kernels[0]) if isinstance(x, Words) else tf.matmul(x, self._kernels[0])
-        h = tf.nn.bias_add(h, self._biases[0])
+        h = self._apart(tf.nn.bias_add(h, self._biases[0]))
         for i, (kernel, bias) in enumerate(zip(self._kernels[1:], self._biases[1:], strict=True)):
             if self._norms:
-                h = self._norms[i](h, training=training)
+                h = self._apart(self._norms[i](self._side_by_side(h), training=training))
             h = keras.activations.get(self._config.activation)(h)
             if training and any(self._masks):
-                parts = tf.split(h, self.count, axis=1)
-                h = tf.concat([own[i](part, training=True) if own else part
-                               for own, part in zip(self._masks, parts, strict=True)], axis=1)
-            h = tf.matmul(self._apart(h), kernel)
-            h = tf.reshape(tf.transpose(h, (1, 0, 2)), (-1, self.count * h.shape[2]))
-            h = tf.nn.bias_add(h, bias)
-        return self._apart(h)
+                h = tf.stack([own[i](part, training=True) if own else part
+                              for own, part in zip(self._masks, tf.unstack(h), strict=True)])
+            h = tf.matmul(h, kernel) + tf.reshape(bias, (self.count, 1, -1))
+        return h
 
     def penalty(self) -> tf.Tensor:
         """Each member's L1 and L2, shape `(members,)`; Keras's formula."""
         total = tf.zeros((self.count,), self._kernels[0].dtype)
-        for amount, strengths in self._strengths:
+        for name, strengths in self._strengths.items():
             for kernel in self._kernels:
-                sums = amount(tf.convert_to_tensor(kernel))
+                sums = _SUMS[name](tf.convert_to_tensor(kernel))
                 share = strengths * self._output_share if kernel is self._kernels[-1] else strengths
                 total += tf.cast(share, sums.dtype) * tf.reduce_sum(tf.reshape(sums, (self.count, -1)), 1)
         return total
@@ -106,31 +113,31 @@ class Stacked(fast.Looped):
     def get_metrics_result(self) -> dict[str, tf.Tensor]:
         return {}  # Keras has room for one number each
 
-    def deal(self, networks: Sequence[keras.Sequential]) -> None:
-        """Give every member's own network its values."""
-        for member, inner in enumerate(networks):
-            for i, dense in enumerate(_of(inner, keras.layers.Dense)):
-                dense.kernel.assign(self.part(self._kernels[i], member))
-                dense.bias.assign(self.part(self._biases[i], member))
-            for i, norm in enumerate(_of(inner, keras.layers.BatchNormalization)):
-                for own, joined in zip(norm.variables, self._norms[i].variables, strict=True):
-                    own.assign(self.part(joined, member))
+    def joined(self, inner: keras.Sequential) -> list[keras.Variable | None]:
+        """Where each variable of a member's own network lies; `None` for one that is its own in here as well."""
+        places = {}
+        for i, dense in enumerate(_of(inner, keras.layers.Dense)):
+            places |= {id(dense.kernel): self._kernels[i], id(dense.bias): self._biases[i]}
+        for i, norm in enumerate(_of(inner, keras.layers.BatchNormalization)):
+            places |= {id(own): joint for own, joint in zip(norm.variables, self._norms[i].variables, strict=True)}
+        return [places.get(id(variable)) for variable in inner.variables]
 
-    def part(self, values, member: int) -> np.ndarray:
-        """What belongs to one member of a variable, or of an optimizer's slot for it."""
-        array = np.array(values)
+    def part(self, array: np.ndarray, member: int) -> np.ndarray:
+        """What belongs to one member of a variable's values, or of an optimizer's slot for it; a view."""
         if array.ndim == 3:
             return array[member]
-        return array if array.ndim == 0 else np.split(array, self.count, axis=-1)[member]
+        units = array.shape[-1] // self.count if array.ndim else 0
+        return array[..., member * units:(member + 1) * units] if units else array
 
     def _apart(self, h: tf.Tensor) -> tf.Tensor:
         # (rows, members · units) → (members, rows, units)
         return tf.transpose(tf.reshape(h, (-1, self.count, h.shape[1] // self.count)), (1, 0, 2))
 
+    def _side_by_side(self, h: tf.Tensor) -> tf.Tensor:
+        return tf.reshape(tf.transpose(h, (1, 0, 2)), (-1, self.count * h.shape[2]))
+
     def _variable(self, values: np.ndarray) -> keras.Variable:
-        variable = self.add_weight(shape=values.shape, dtype=str(values.dtype))
-        variable.assign(values)
-        return variable
+        return self.add_weight(shape=values.shape, dtype=str(values.dtype))
 
 
 class Stack:
@@ -148,23 +155,38 @@ class Stack:
 
     def __init__(self, members: Sequence[RunConfig], data: Prepared, device: str = "cpu"):
         shared = members[0]
-        self._config, self._data = shared, data
         self._kind = fast.kind(shared, device)
-        self._networks = [network(config) for config in members]
-        fitted = self._part(data.train, shared.batch_size, fit_order(len(data.train), shared.seed))
-        self.steps = fitted.steps
+        self._networks = _drawn(members)
+        fitted = self._take(shared, data)
         self.steps_a_call = fast.steps_per_call(
             replace(shared, hidden=tuple(units * len(members) for units in shared.hidden)), self._kind, self.steps)
         self.model = Stacked(members, self._networks, fitted)
         self.model.steps_a_call = self.steps_a_call
         self.model.compile(fused(make_optimizer(shared)), jit_compile=False)
         self.model.optimizer.build(self.model.matched)
-        self._parts = {"train": fitted}
         numbers = [tf.TensorSpec((), tf.int32)] * 3
         self._sums = tf.function(
             lambda first, last, size, *arrays: fast.sums(
                 self.model, first, last, size, arrays, tf.zeros((len(members),), tf.float64)),
             numbers + [tf.TensorSpec((None, *a.shape[1:]), a.dtype) for a in fitted.measured], autograph=False)
+
+    def restart(self, members: Sequence[RunConfig], data: Prepared) -> None:
+        """Begin with other members of the same `shape`, without tracing anything anew; see `Course.restart`."""
+        # The members' own layers are in the graph: theirs are the masks.
+        for inner, drawn in zip(self._networks, _drawn(members), strict=True):
+            for variable, value in zip(inner.variables, drawn.variables, strict=True):
+                variable.assign(value)
+        self.model.begin(members, self._networks)
+        fast.reset(self.model.optimizer, members[0])
+        if data is self._data and members[0].seed == self._config.seed:
+            return
+        self.rest()
+        self.model.refill(self._take(members[0], data))
+
+    def rest(self) -> None:
+        """Let go of all data until `restart`; the traced graph stays."""
+        self._parts, self._data = {}, None
+        self.model.empty()
 
     def dataset(self) -> tf.data.Dataset:
         """What `fit` iterates over: the number of the first step of each call into the graph."""
@@ -186,15 +208,32 @@ class Stack:
         return totals.T / part.rows
 
     def states(self) -> list[list[np.ndarray]]:
-        """Each member's arrays as `explorer.training.State` has them for a run of its own."""
-        self.model.deal(self._networks)
-        slots = [np.array(variable) for variable in self.model.optimizer.variables]
-        return [[*map(np.array, inner.variables), *(self.model.part(slot, member) for slot in slots)]
+        """Each member's arrays as `explorer.training.State` has them for a run of its own; views of what all share."""
+        def values(variable) -> np.ndarray:
+            return np.asarray(variable.value.numpy())
+
+        now = {id(joint): values(joint) for joint in self.model.variables}
+        slots = [values(slot) for slot in self.model.optimizer.variables]
+        return [[values(own) if joint is None else self.model.part(now[id(joint)], member)
+                 for own, joint in zip(inner.variables, self.model.joined(inner), strict=True)]
+                + [self.model.part(slot, member) for slot in slots]
                 for member, inner in enumerate(self._networks)]
+
+    def _take(self, config: RunConfig, data: Prepared) -> Part:
+        self._config, self._data = config, data
+        fitted = self._part(data.train, config.batch_size, fit_order(len(data.train), config.seed))
+        self.steps, self._parts = fitted.steps, {"train": fitted}
+        return fitted
 
     def _part(self, examples, batch_size: int, order: np.ndarray | None = None) -> Part:
         return Part(examples, batch_size, order, kind=self._kind, binary=self._config.outputs == 1,
                     dtype=keras.config.floatx(), fitted=order is not None)
+
+
+def _drawn(members: Sequence[RunConfig]) -> list[keras.Sequential]:
+    # One seed draws the same weights for all. Only where there is dropout has each a state of its own: its masks.
+    plain = network(members[0].with_(dropout=0.0))
+    return [network(config) if config.dropout else plain for config in members]
 
 
 # Sums over the inputs of each unit. Left to itself, TensorFlow would pass over the kernel three times as often for the
@@ -213,9 +252,22 @@ def _of(inner: keras.Sequential, kind: type) -> list:
     return [layer for layer in inner.layers if isinstance(layer, kind)]
 
 
-def _norm(own: Sequence[keras.layers.BatchNormalization]) -> keras.layers.BatchNormalization:
-    joined = keras.layers.BatchNormalization()
-    joined.build((None, sum(layer.gamma.shape[0] for layer in own)))
-    for i, variable in enumerate(joined.variables):
-        variable.assign(np.concatenate([np.array(layer.variables[i]) for layer in own]))
-    return joined
+def _joint(networks: Sequence[keras.Sequential]) -> tuple[list[np.ndarray], list[np.ndarray], list[list[np.ndarray]]]:
+    """All members' kernels, biases and batch-norm variables as `Stacked` holds them."""
+    first, *others = zip(*(_of(inner, keras.layers.Dense) for inner in networks), strict=True)
+    kernels = [np.concatenate([np.array(dense.kernel) for dense in first], axis=1)]
+    kernels += [np.stack([np.array(dense.kernel) for dense in same]) for same in others]
+    biases = [np.concatenate([np.array(dense.bias) for dense in same]) for same in (first, *others)]
+    norms = zip(*(_of(inner, keras.layers.BatchNormalization) for inner in networks), strict=True)
+    return kernels, biases, [[np.concatenate([np.array(variable) for variable in same])
+                              for same in zip(*(layer.variables for layer in layers), strict=True)]
+                             for layers in norms]
+
+
+_SUMS = {"l1": _absolute_sums, "l2": _square_sums}
+
+
+def shape(members: Sequence[RunConfig], rows: int, device: str) -> Hashable:
+    """What a traced graph has built in: members that agree in it can use the same `Stack` after others."""
+    return (fast.shape(stacking.key(members[0]), rows, device), tuple(config.dropout for config in members),
+            *(any(getattr(config, name) for config in members) for name in _SUMS))

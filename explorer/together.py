@@ -45,17 +45,18 @@ class _AllOver(Exception):
     """Raised inside `fit` when nobody is left to train for."""
 
 
-def train(members: Sequence[Member], data: Prepared, device: str = "cpu") -> None:
+def train(members: Sequence[Member], data: Prepared, device: str = "cpu", way: Callable[..., Stack] = Stack) -> None:
     """Train every member from the first epoch until its own demands are met.
 
     Args:
         members: runs that agree in `explorer.stacking.key`.
         data: what each is trained on.
         device: `cpu` or `gpu:N`, as it has been prepared.
+        way: where the stack comes from: `Stack`, or `explorer.courses.Courses.stack`.
     """
     for member in members:
         member.emit("phase", {"phase": "building"})
-    stack = Stack([member.config for member in members], data, device)
+    stack = way([member.config for member in members], data, device)
     for member in members:
         member.emit("phase", {"phase": "training"})
     recorder = _Recorder(stack, members)

@@ -28,6 +28,8 @@ from explorer.settings import Settings
 
 # How long children may take to keep a checkpoint when the parent is gone.
 FAREWELL_SECONDS = 8.0
+# One that is set up for a share of the threads is of use to grids alone: so long it waits for another.
+SHARE_IDLE_SECONDS = 60.0
 
 Key = tuple[str, int]
 
@@ -38,18 +40,24 @@ class _Child:
 
     Attributes:
         keys: run and attempt of those in hand; a run may be asked for again before its last attempt is quite gone.
-        device: what it is set up for; `None` before its first run.
+        setup: device and threads that it is set up for; `None` where it is for any.
         networks: what it has traced graphs of, about.
         leaving: it will take no other run.
+        idle_since: when it had nothing more to do.
     """
 
     process: int | subprocess.Popen
     line: socket.socket
     keys: list[Key] = field(default_factory=list)
-    device: str | None = None
+    setup: tuple[str, int] | None = None
     networks: set[tuple] = field(default_factory=set)
     leaving: bool = False
+    idle_since: float = field(default_factory=time.monotonic)
     text: bytes = b""
+
+    @property
+    def is_free(self) -> bool:
+        return not self.keys and not self.leaving
 
     @property
     def pid(self) -> int:
@@ -87,8 +95,9 @@ class Worker:
         self._add_child(warm=self._ahead)
         text = b""
         while True:
-            ready = self._selector.select()
+            ready = self._selector.select(self._patience())
             self._reap_preparer()
+            self._dismiss()
             for key, _ in ready:
                 if key.fd != 0:
                     self._listen(key.data)
@@ -151,18 +160,17 @@ class Worker:
                     _tell(trainer, order)
 
     def _start(self, job: dict[str, Any]) -> None:
-        network = _network_of(job)
-        free = [one for one in self._children
-                if not one.keys and not one.leaving and one.device in (None, job["device"])]
+        network, setup = _network_of(job), (job["device"], job["threads"])
+        free = [one for one in self._children if one.is_free and one.setup in (None, setup)]
         # One that has this network's graph, else one that has not been used, else any.
-        free.sort(key=lambda one: (network not in one.networks, one.device is not None))
+        free.sort(key=lambda one: (network not in one.networks, bool(one.networks)))
         trainer = free[0] if free else self._add_child(warm=False)
         if not _tell(trainer, {"do": "train", "job": job}):
             # It has just died, and its end has not been read yet.
             trainer.leaving = True
             self._start(job)
             return
-        trainer.keys, trainer.device = child.keys_of(job), job["device"]
+        trainer.keys, trainer.setup = child.keys_of(job), setup
         trainer.networks.add(network)
         for run_id, attempt in trainer.keys:
             self._say(event="started", run_id=run_id, attempt=attempt, pid=trainer.pid)
@@ -181,7 +189,8 @@ class Worker:
                 [sys.executable, "-m", "explorer.child", json.dumps(self._settings.as_dict())], stdin=theirs,
                 stdout=sys.stderr)
         theirs.close()
-        trainer = _Child(process, ours)
+        # Elsewhere than where it forks, it warms up no device.
+        trainer = _Child(process, ours, setup=("cpu", self._settings.threads) if warm and self._forks else None)
         self._children.append(trainer)
         self._selector.register(ours, selectors.EVENT_READ, trainer)
         return trainer
@@ -215,6 +224,7 @@ class Worker:
         *lines, trainer.text = (trainer.text + piece).split(b"\n")
         for message in map(json.loads, lines):
             ended, trainer.keys, trainer.leaving = trainer.keys, [], not message["again"]
+            trainer.idle_since = time.monotonic()
             self._say_ended(ended, 0)
 
     def _bury(self, trainer: _Child) -> None:
@@ -223,9 +233,24 @@ class Worker:
         trainer.line.close()
         code = trainer.wait()
         self._say_ended(trainer.keys, code)
-        if trainer.device and not any(not one.keys and not one.leaving for one in self._children):
+        if trainer.networks and not any(one.is_free for one in self._children):
             # Not for one that died before it had a run: that would go on for ever.
             self._add_child()
+
+    def _shares(self) -> list[_Child]:
+        # Those that are idle and have less than all threads.
+        return [one for one in self._children
+                if one.is_free and one.networks and one.setup and one.setup[1] < self._settings.threads]
+
+    def _patience(self) -> float | None:
+        until = [one.idle_since + SHARE_IDLE_SECONDS for one in self._shares()]
+        return max(0.0, min(until) - time.monotonic()) if until else None
+
+    def _dismiss(self) -> None:
+        for one in self._shares():
+            if time.monotonic() - one.idle_since >= SHARE_IDLE_SECONDS:
+                one.leaving = True
+                one.line.shutdown(socket.SHUT_WR)  # it reads the end of its line, and ends
 
     def _leave(self) -> None:
         self._reap_preparer(end=True)

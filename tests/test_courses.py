@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from explorer import data, fast
+from explorer import data, fast, together
 from explorer.config import Demand, RunConfig
 from explorer.courses import Courses, warm_up
 from explorer.settings import Settings
+from explorer.stack import Stack
 from explorer.training import train
 
 WORDS = RunConfig(num_words=1_000, train_samples=2_000, l2=1e-3, dropout=0.3, batch_norm=True, optimizer="adam")
@@ -103,3 +104,27 @@ def test_data_are_not_copied_in_every_step_of_a_later_run(settings):
         course = courses(config, data.load(config, settings))
         reads = [np.asarray(memoryview(course.model._held[1].read_value())) for _ in range(2)]
         assert np.shares_memory(*reads)
+
+
+@pytest.mark.parametrize("change", [{"seed": 7}, {"train_samples": 1_990}, {"learning_rate": 0.01}],
+                         ids=lambda change: "-".join(change))
+def test_a_stack_used_again_gives_the_very_numbers_of_a_new_one(settings, change, monkeypatch):
+    def curves(members: list[RunConfig], way) -> list[list[dict]]:
+        told: list[list[dict]] = [[] for _ in members]
+
+        def teller(rows: list[dict]):
+            return lambda kind, values: rows.append(
+                {name: value for name, value in values.items() if name != "seconds"}) if kind == "epoch" else None
+
+        together.train([together.Member(config, lambda: [Demand(3)], teller(rows), lambda: False, lambda state: None,
+                                        lambda outcome: None) for config, rows in zip(members, told, strict=True)],
+                       data.load(members[0], settings), way=way)
+        return told
+
+    members = [WORDS.with_(l2=l2, dropout=dropout) for l2, dropout in ((1e-3, 0.3), (1e-2, 0.0))]
+    others = [config.with_(l2=config.l2 / 3, **change) for config in members]
+    reference = curves(others, Stack)
+    courses = Courses()
+    curves(members, courses.stack)
+    monkeypatch.setattr(fast.Looped, "batch", lambda *_: pytest.fail("traced again"))
+    assert curves(others, courses.stack) == reference

@@ -39,7 +39,7 @@ def test_with_a_graphics_card_children_are_fresh_and_do_the_same(tmp_path):
         def start(run_id: str, epochs: int) -> int:
             store.request(run_id, CONFIG, Demand(epochs), {})
             run = store.claim("test")
-            order(do="train", job=job_of([run], "cpu", "CPU", settings))
+            order(do="train", job=job_of([run], "cpu", "CPU", settings.threads, settings))
             started = json.loads(process.stdout.readline())
             assert started["event"] == "started" and started["run_id"] == run_id
             return started["pid"]

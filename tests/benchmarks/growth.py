@@ -195,24 +195,38 @@ def first_paint(runs: int, rounds: int) -> float:
             server.close()
 
 
-def picture(points: pd.DataFrame, path: Path) -> None:
-    """Seconds per epoch and memory against what grows, the floor dashed."""
+def picture(points: pd.DataFrame, store: pd.DataFrame, path: Path) -> None:
+    """Seconds per epoch and memory against what grows, the floor dashed; and the store's answers beside them.
+
+    Args:
+        points: columns what, amount, measured, floor (seconds) and memory (megabytes).
+        store: columns runs, paint (seconds) and lookup (milliseconds).
+    """
     import altair as alt
+
+    def x(field: str, title: str) -> alt.X:
+        return alt.X(f"{field}:Q", title=title, scale=alt.Scale(type="log"), axis=alt.Axis(format="~s", tickCount=4))
+
+    def panel(upper: alt.Chart, lower: alt.Chart) -> alt.VConcatChart:
+        return alt.vconcat(upper.properties(width=210, height=170), lower.properties(width=210, height=110))
 
     panels = []
     for name in GROWTH:
         rows = points[points["what"] == name]
-        x = alt.X("amount:Q", title=name, scale=alt.Scale(type="log"), axis=alt.Axis(format="~s", tickCount=4))
         seconds = (
             alt.Chart(rows).transform_fold(["measured", "floor"], as_=["which", "s"])
             .mark_line(point=True, color="#3987e5")
-            .encode(x=x, y=alt.Y("s:Q", title="seconds per epoch", scale=alt.Scale(type="log")),
+            .encode(x=x("amount", name), y=alt.Y("s:Q", title="seconds per epoch", scale=alt.Scale(type="log")),
                     strokeDash=alt.StrokeDash("which:N", title=None, scale=alt.Scale(
                         domain=["measured", "floor"], range=[[1, 0], [4, 4]]), legend=alt.Legend(orient="top"))))
         memory = (
             alt.Chart(rows).mark_line(point=True, color="#d9822b")
-            .encode(x=x, y=alt.Y("memory:Q", title="MB above an idle process", scale=alt.Scale(zero=True))))
-        panels.append(alt.vconcat(seconds.properties(width=230, height=170), memory.properties(width=230, height=110)))
+            .encode(x=x("amount", name), y=alt.Y("memory:Q", title="MB above an idle process")))
+        panels.append(panel(seconds, memory))
+    line = alt.Chart(store).mark_line(point=True, color="#3f9142")
+    panels.append(panel(
+        line.encode(x=x("runs", "runs in the store"), y=alt.Y("paint:Q", title="first paint, seconds")),
+        line.encode(x=x("runs", "runs in the store"), y=alt.Y("lookup:Q", title="a known run, ms"))))
     alt.hconcat(*panels).configure(background="white").save(str(path), scale_factor=2)
 
 
@@ -234,16 +248,19 @@ def main(data_dir: Path, rounds: int, picture_file: Path | None) -> None:
                 points.append({"what": name, "amount": amount, "measured": seconds, "floor": least, "memory": memory})
                 print(f"| {name} | {amount:,} | {seconds:.3f} | {least:.4f} | {seconds / least:.1f} | {memory:.0f} |",
                       flush=True)
-    if picture_file:
-        picture(pd.DataFrame(points), picture_file)
     print("\n| runs in the store | first paint s | open ms | look up a known run ms | look up an unknown run ms | "
           "see whether anything waits ms | look at 64 runs of a sweep ms | ask for a run ms | size MB |")
     print("| --- " * 9 + "|")
+    answers = []
     for runs in STORED:
         with tempfile.TemporaryDirectory() as home:
             found = stored(runs, Path(home))
-        print(f"| {runs:,} | {first_paint(runs, rounds):.2f} | " + " | ".join(
-            f"{value:.1f}" for value in found.values()) + " |", flush=True)
+        paint = first_paint(runs, rounds)
+        answers.append({"runs": runs, "paint": paint, "lookup": found["look up a known run"]})
+        print(f"| {runs:,} | {paint:.2f} | " + " | ".join(f"{value:.1f}" for value in found.values()) + " |",
+              flush=True)
+    if picture_file:
+        picture(pd.DataFrame(points), pd.DataFrame(answers), picture_file)
 
 
 if __name__ == "__main__":

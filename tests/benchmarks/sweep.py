@@ -38,8 +38,7 @@ def main(rounds: int, data_dir: Path) -> None:
     """Measure in turn and print medians."""
     demand = Demand(EPOCHS)
     with tempfile.TemporaryDirectory() as home:
-        # One run at a time: "one after another" means it, and a stack has all the cores as a run has.
-        engine = Engine(Settings(home=Path(home), data_dir=data_dir, runs_at_once=1))
+        engine = Engine(Settings(home=Path(home), data_dir=data_dir))
         try:
             wait(engine, [engine.submit(replace(BASE, hidden=(4,), seed=9), Demand(2))], Demand(2))
             apart, together = [], []
