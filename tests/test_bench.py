@@ -7,6 +7,7 @@ import math
 import os
 import subprocess
 import sys
+import time
 from functools import cache
 from pathlib import Path
 
@@ -143,14 +144,15 @@ def test_what_is_not_installed_is_said(way, data_dir, hidden_libraries):
 
 
 def numbers(**values: float) -> dict:
-    return {"seconds": 2.0, "first": 0.5, "steady": 0.1, "memory": 100.0, "fit": 8.0, "peak_mb": 900.0,
+    return {"seconds": 2.0, "first": 0.5, "steady": 0.1, "start": 0.4, "fit": 8.0, "peak_mb": 900.0,
             "optimizer": "rmsprop", "accuracy": 0.87, "val_accuracy": [0.87], **values}
 
 
 @pytest.fixture
 def light(monkeypatch: pytest.MonkeyPatch) -> None:
     """The explorer's and the notebook's runs told instead of trained."""
-    monkeypatch.setattr(trainer, "_explorer", lambda *_, **__: (numbers(), numbers(first=0.125)))
+    monkeypatch.setattr(trainer, "_explorer", lambda *_, **__: (numbers(), numbers(start=0.125)))
+    monkeypatch.setattr(trainer, "memory", lambda *_: 123.4)
     monkeypatch.setattr(trainer, "plain", lambda *_: numbers())
     monkeypatch.setattr(trainer, "ROWS", [("words", WORD_CONFIG, 3, 1 / 8, 250), ("images", IMAGE_CONFIG, 3, 1, 400)])
 
@@ -175,7 +177,8 @@ def tables(text: str) -> list[list[dict[str, str]]]:
 def test_the_tables_say_what_is_not_installed(light, data_dir, hidden_libraries, capsys):
     trainer.main(1, [0], data_dir)
     first, paces, fits = tables(capsys.readouterr().out)
-    assert (first[0]["first epoch s"], first[0]["first epoch again s"]) == ("0.50", "0.12")
+    assert [first[0][head] for head in ("first epoch s", "start s", "start again s", "memory MB")] == [
+        "0.50", "0.40", "0.12", "123"]
     for row in (paces[0], fits[0]):
         assert {row[head] for head in trainer.ALTERNATIVES.values()} == {"not installed"}
     assert paces[0]["share of the better PyTorch by itself"] == "–"
@@ -273,13 +276,43 @@ def test_a_worker_is_new_to_the_architecture_and_asked_again_with_another_seed(s
             events.append("close")
 
     monkeypatch.setattr(trainer, "Engine", Quiet)
+    monkeypatch.setattr(trainer, "settled", lambda engine: events.append("settled") or 0.0)
     monkeypatch.setattr(trainer, "ours", lambda engine, config, epochs: events.append((config, epochs)) or numbers())
     for seed in (0, 1):
         trainer._explorer(settings, WORD_CONFIG.with_(seed=seed), 20, other_seed=2 + seed)
-    warm_ups, runs = [events[1], events[6]], [events[2], events[3], events[7], events[8]]
-    assert [event for event in events if isinstance(event, str)] == ["open", "close"] * 2
+    warm_ups, runs = [events[2], events[8]], [events[3], events[4], events[9], events[10]]
+    assert [event for event in events if isinstance(event, str)] == ["open", "settled", "close"] * 2
     assert warm_ups[0] != warm_ups[1] and all(config.hidden != WORD_CONFIG.hidden for config, _ in warm_ups)
-    assert runs == [(WORD_CONFIG.with_(seed=seed), epochs) for seed, epochs in ((0, 20), (2, 1), (1, 20), (3, 1))]
+    assert runs == [(WORD_CONFIG.with_(seed=seed), epochs) for seed, epochs in (
+        (0, 20), (2, trainer.AGAIN_EPOCHS), (1, 20), (3, trainer.AGAIN_EPOCHS))]
+
+
+def test_memory_is_what_a_run_takes_above_an_idle_worker(settings, monkeypatch):
+    held = iter([500.0, 500.0, *[520.0, 640.0, 610.0] * 10_000])
+
+    class Quiet:
+        hardware = object()
+
+        def __init__(self, given):
+            pass
+
+        def close(self):
+            pass
+
+    monkeypatch.setattr(trainer, "Engine", Quiet)
+    monkeypatch.setattr(trainer, "IDLE_SECONDS", 0.0)
+    monkeypatch.setattr(trainer, "MEMORY_SECONDS", 0.001)
+    monkeypatch.setattr(trainer, "held", lambda engine: next(held))
+    asked = []
+
+    def ours(engine, config, epochs):
+        asked.append(config)
+        time.sleep(0.1)
+
+    monkeypatch.setattr(trainer, "ours", ours)
+    assert trainer.memory(settings, WORD_CONFIG, 3) == 140.0
+    # Neither is a run that the store knows: that would take no memory.
+    assert len({*asked, WORD_CONFIG}) == 3
 
 
 def test_one_epoch_has_no_steady_pace():

@@ -372,8 +372,10 @@ def test_a_grid_is_trained_together_and_each_run_is_kept_as_its_own(engine):
 def test_one_of_a_grid_is_stopped_and_the_others_go_on(engine):
     run_ids = engine.submit_all(GRID, Demand(epochs=60))
     wait_for(lambda: all(engine.look(run_id, LONG).reached >= 2 for run_id in run_ids))
-    pids = {engine._charges[run_id, 1].pid for run_id in run_ids}
-    assert len(pids) == 1, "they are trained by one process"
+    pids = [engine._charges[run_id, 1].pid for run_id in run_ids]
+    if engine.settings.runs_at_once == 2:
+        assert pids[0] == pids[1] != pids[2] == pids[3], "they are two stacks, side by side"
+        assert {engine.store.run(run_id).threads for run_id in run_ids} == {max(1, engine.settings.threads // 2)}
     engine.stop(run_ids[1])
     wait_for(lambda: engine.store.run(run_ids[1]).status == "stopped")
     views = [ended(engine, run_id, Demand(epochs=60)) for run_id in run_ids]
@@ -385,7 +387,8 @@ def test_a_process_that_dies_with_a_grid_loses_no_epoch_of_any(engine):
     demand = Demand(epochs=150)
     run_ids = engine.submit_all(GRID, demand)
     wait_for(lambda: all(engine.look(run_id, LONG).reached >= 3 for run_id in run_ids))
-    os.kill(engine._charges[run_ids[0], 1].pid, signal.SIGKILL)
+    for pid in {engine._charges[run_id, 1].pid for run_id in run_ids}:
+        os.kill(pid, signal.SIGKILL)
     wait_for(lambda: engine.store.counts() == {"failed": 4})
     reached = {run_id: numbers(engine.look(run_id, demand)) for run_id in run_ids}
     shorter = Demand(epochs=len(reached[run_ids[2]]) + 2)

@@ -151,3 +151,13 @@ def test_wide_networks_are_trained_alone():
     assert stacking.key(SMALL.with_(l2=0.1, dropout=0.5)) == stacking.key(SMALL)
 
 
+def test_a_grid_is_divided_evenly_among_the_places_that_are_free():
+    def sizes(runs: int, places: int) -> list[int]:
+        given = list(range(runs))
+        found = stacking.shares(given, places)
+        assert [run for share in found for run in share] == given
+        return [len(share) for share in found]
+
+    assert sizes(8, 2) == [4, 4] and sizes(9, 2) == [4, 5] and sizes(8, 1) == [8]
+    assert sizes(1, 2) == [1] and sizes(3, 2) == [3], "too few to be divided"
+    assert max(sizes(64, 2)) <= stacking.MOST_MEMBERS

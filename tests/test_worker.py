@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import io
 import json
+import socket
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
+from explorer import worker
 from explorer.child import job_of
 from explorer.config import Demand, RunConfig
 from explorer.settings import Settings
@@ -64,3 +68,23 @@ def test_with_a_graphics_card_children_are_fresh_and_do_the_same(tmp_path):
         process.stdout.close()
     for pid in children:
         assert not Path(f"/proc/{pid}").exists()
+
+
+def test_children_with_a_share_of_the_threads_are_dismissed_when_no_grid_comes(tmp_path):
+    here = worker.Worker(replace(Settings(home=tmp_path), threads=2), io.StringIO())
+    lines = [socket.socketpair() for _ in range(3)]
+    here._children = [worker._Child(0, ours, networks={("a",)}, setup=("cpu", threads))
+                      for (ours, _), threads in zip(lines, (1, 1, 2))]
+    here._children[0].keys = [("run", 1)]
+    assert 0 < here._patience() <= worker.SHARE_IDLE_SECONDS
+    for one in here._children:
+        one.idle_since -= worker.SHARE_IDLE_SECONDS
+    assert here._patience() == 0
+    here._dismiss()
+    # The first is at work, the third is for single runs.
+    assert [one.leaving for one in here._children] == [False, True, False]
+    assert lines[1][1].recv(1) == b"", "it is told by the end of its line"
+    assert here._patience() is None
+    for pair in lines:
+        for end in pair:
+            end.close()
