@@ -122,6 +122,8 @@ def run(job: dict[str, Any], line: Line, desk: Desk) -> bool:
         for record in records:
             record.close(FAILED, _explain(error))
         return False
+    finally:
+        store.close()
     return True
 
 

@@ -162,6 +162,7 @@ class Engine:
             self._worker.close()
         self.store.interrupt(self._owner.name, "The explorer was closed while this run was training.")
         self._owner.release()
+        self.store.close()
 
     # -- the loop -------------------------------------------------------------------------------------
 

@@ -125,6 +125,13 @@ class RunStore:
         self._keeps_open = self._connect()
         self._keeps_open.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()
 
+    def close(self) -> None:
+        """Leave the file alone; the last who does has everything written back into this one file.
+
+        Calls after this work as before, only slower.
+        """
+        self._keeps_open.close()
+
     # -- requests -------------------------------------------------------------------------------------
 
     def request(self, run_id: str, config: RunConfig, demand: Demand, versions: dict[str, str]) -> Run:

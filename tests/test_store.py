@@ -324,6 +324,7 @@ while True:
 def test_a_damaged_file_is_set_aside_as_it_is_and_the_store_goes_on(store, path, damage):
     for number in range(30):
         _claimed(store, f"r{number}", epochs=5)
+    store.close()
     damaged = damage(path.read_bytes())
     path.write_bytes(damaged)
     found = RunStore(path)
@@ -337,6 +338,7 @@ def test_a_damaged_file_is_set_aside_as_it_is_and_the_store_goes_on(store, path,
 def test_of_several_processes_that_find_it_damaged_one_sets_it_aside_and_all_go_on(store, path):
     for number in range(30):
         _claimed(store, f"r{number}", epochs=3)
+    store.close()
     sound = path.read_bytes()
     damaged = sound[: len(sound) // 2]
     path.write_bytes(damaged)
@@ -347,6 +349,18 @@ RunStore(sys.argv[1]).request(f'new-{os.getpid()}', RunConfig(), Demand(), {})
 """, path)
     (aside,) = path.parent.glob("*damaged*.sqlite3")
     assert aside.read_bytes() == damaged and RunStore(path).counts() == {QUEUED: 4}
+
+
+def test_all_is_in_one_file_when_the_last_has_left(store, path, tmp_path):
+    other = RunStore(path)
+    _claimed(store, "r", epochs=5)
+    store.close()
+    _claimed(store, "afterwards", epochs=2)
+    other.close()
+    copy = tmp_path / "copy.sqlite3"
+    copy.write_bytes(path.read_bytes())
+    assert not path.with_name(f"{path.name}-wal").exists()
+    assert [len(RunStore(copy).epochs(run_id)) for run_id in ("r", "afterwards")] == [5, 2]
 
 
 def test_an_empty_file_becomes_a_store(path):
