@@ -175,7 +175,7 @@ def _gone(tab: Tab, *names: str) -> None:
 
 
 def test_a_cell_can_be_opened_and_left_while_others_train(visit):  # noqa: F811
-    base, demand = BASE.with_(seed=2, batch_size=8), Demand(500)
+    base, demand = BASE.with_(seed=2, batch_size=8, hidden=(64, 64, 64)), Demand(60)
     tab = _open(visit, TEXT, base, demand)
     tab.button("Train 6 runs").click()
     expect(tab.page.get_by_text(re.compile(r"\d+ training"))).to_be_visible(timeout=PATIENCE_SECONDS * 1000)
