@@ -28,6 +28,8 @@ from explorer.settings import Settings
 
 # How long children may take to keep a checkpoint when the parent is gone.
 FAREWELL_SECONDS = 8.0
+# Training takes what cores are free, and steps back for the page that answers people.
+NICENESS = 10
 # One that is set up for a share of the threads is of use to grids alone: so long it waits for another.
 SHARE_IDLE_SECONDS = 60.0
 
@@ -344,6 +346,8 @@ def main() -> None:
     os.dup2(2, 1)
     # Ctrl-C in a terminal reaches the whole group; the parent decides what it means.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if hasattr(os, "nice"):
+        os.nice(NICENESS)
     settings = Settings.from_dict(json.loads(sys.argv[1]))
     ahead = "ahead" in sys.argv[2:]
     Worker(settings, answers, ahead, _prepare_data(settings, answers) if ahead else None).serve()

@@ -3,9 +3,9 @@
 Use: python -m explorer bench --growth; needs EXPLORER_DATA_DIR. Writes the README's picture with `--picture FILE`.
 
 Each point is trained by a process of its own. Its physical floor is the larger of two times: the bytes that an epoch
-must move over the measured bandwidth of the memory, and the operations that it must do over the measured rate of a
-matrix product. An epoch here is what the explorer does in one: the training pass, and the inference passes over the
-training and the validation rows.
+must move over the measured bandwidth of the caches and the memory, and the operations that it must do over the measured
+rate of a matrix product. An epoch here is what the explorer does in one: the training pass, and the inference passes
+over the training and the validation rows.
 """
 
 from __future__ import annotations
@@ -39,6 +39,8 @@ AMOUNT = {"words": lambda config: config.num_words, "units": lambda config: conf
 STORED = (10, 1_000, 100_000)
 EPOCHS_A_RUN = 5
 FLOAT = 4
+# Bytes: of a core's own cache, of the one that cores share, of memory.
+WORKING_SETS = (2**20, 2**23, 2**24, 2**29)
 
 
 def measure_point(config: RunConfig, data_dir: Path, home: Path) -> dict[str, float]:
@@ -69,18 +71,30 @@ def _point(config: RunConfig, settings: Settings) -> dict[str, float]:
             "measured_rows": len(prepared.train) + len(prepared.validation)}
 
 
-def bandwidth() -> float:
-    """Bytes a second that this machine reads from memory, the best of several passes of two threads."""
+def bandwidths() -> dict[int, float]:
+    """Bytes a second that this machine reads over and over with two threads, by the bytes that it goes over.
+
+    What fits into a cache comes many times as fast as what has to come from memory.
+    """
     from concurrent.futures import ThreadPoolExecutor
 
-    halves = np.split(np.ones(50_000_000, np.float64), 2)
-    best = 0.0
+    found = {}
     with ThreadPoolExecutor(2) as pool:
-        for _ in range(7):
-            began = time.perf_counter()
-            list(pool.map(np.sum, halves))
-            best = max(best, sum(half.nbytes for half in halves) / (time.perf_counter() - began))
-    return best
+        for size in WORKING_SETS:
+            halves = np.split(np.ones(size // FLOAT, np.float32), 2)
+            passes = max(1, 2**28 // size)
+
+            def read(half: np.ndarray, passes: int = passes) -> None:
+                for _ in range(passes):
+                    half.dot(half)
+
+            best = 0.0
+            for _ in range(7):
+                began = time.perf_counter()
+                list(pool.map(read, halves))
+                best = max(best, passes * size / (time.perf_counter() - began))
+            found[size] = best
+    return found
 
 
 def product_rate() -> float:
@@ -96,20 +110,26 @@ def product_rate() -> float:
     return best
 
 
-def floor(config: RunConfig, point: dict[str, float], bytes_a_second: float, operations_a_second: float) -> float:
-    """Seconds that an epoch must take at least.
+def floor(config: RunConfig, point: dict[str, float], rates: dict[int, float], operations_a_second: float) -> float:
+    """Seconds that an epoch must take at least: for moving or for computing, whichever is more.
 
     The first layer reads one row of its kernel for each word (forward), and adds to one for each word (backward:
-    read and write); an update reads weights, gradient and one slot and writes two of them. Later layers are dense.
+    read and write); an update reads weights, gradient and one slot and writes two of them. These stay in a cache where
+    they fit into one; the words themselves come from memory. Later layers are dense.
     """
     first, steps = config.hidden[0], -(-config.rows // config.batch_size)
     dense = config.parameters - (config.inputs + 1) * first
-    moved = FLOAT * first * (point["words"] + point["trained_words"] * 3) + FLOAT * (
-        point["words"] + point["trained_words"])
-    moved += FLOAT * 5 * config.parameters * steps
+
+    def rate(working_set: float) -> float:
+        return next((rates[size] for size in sorted(rates) if size >= working_set), rates[max(rates)])
+
+    kernel = FLOAT * config.inputs * first
+    moving = FLOAT * (point["words"] + point["trained_words"]) / rates[max(rates)]
+    moving += FLOAT * first * (point["words"] + point["trained_words"] * 3) / rate(kernel)
+    moving += FLOAT * 5 * config.parameters * steps / rate(3 * kernel)
     operations = 2 * first * (point["words"] + point["trained_words"] * 2)
     operations += 2 * dense * (point["measured_rows"] + 3 * config.rows)
-    return max(moved / bytes_a_second, operations / operations_a_second)
+    return max(moving, operations / operations_a_second)
 
 
 def _resident_mb(peak: bool = False) -> float:
@@ -155,6 +175,7 @@ def stored(runs: int, home: Path) -> dict[str, float]:
     asked = iter(range(10**6))
     found["ask for a run"] = _median_ms(
         lambda: store.request(f"new-{next(asked)}", BASE.with_(seed=next(asked)), Demand(), library_versions()))
+    store.close()
     found["size MB"] = store.path.stat().st_size / 2**20
     return found
 
@@ -232,18 +253,21 @@ def picture(points: pd.DataFrame, store: pd.DataFrame, path: Path) -> None:
 
 def main(data_dir: Path, rounds: int, picture_file: Path | None) -> None:
     """Measure everything and print the tables."""
-    bytes_a_second, operations_a_second = bandwidth(), product_rate()
-    print(f"This machine: {bytes_a_second / 1e9:.0f} GB/s read, {operations_a_second / 1e9:.0f} GFLOP/s.\n")
+    rates, operations_a_second = bandwidths(), product_rate()
+    print("This machine reads " + ", ".join(
+        f"{rate / 1e9:.0f} GB/s within {size / 2**20:.0f} MB" for size, rate in rates.items())
+        + f", and does {operations_a_second / 1e9:.0f} GFLOP/s.\n")
     print("| what grows | | s per epoch | floor s | times the floor | MB above an idle process |")
     print("| --- " * 6 + "|")
     points = []
     with tempfile.TemporaryDirectory() as home:
+        measure_point(BASE, data_dir, Path(home))  # puts the data into the compact cache
         for name, configs in GROWTH.items():
             for config in configs:
                 found = [measure_point(config, data_dir, Path(home)) for _ in range(rounds)]
                 seconds = statistics.median(point["seconds"] for point in found)
                 memory = statistics.median(point["memory"] for point in found)
-                least = floor(config, found[0], bytes_a_second, operations_a_second)
+                least = floor(config, found[0], rates, operations_a_second)
                 amount = AMOUNT[name](config)
                 points.append({"what": name, "amount": amount, "measured": seconds, "floor": least, "memory": memory})
                 print(f"| {name} | {amount:,} | {seconds:.3f} | {least:.4f} | {seconds / least:.1f} | {memory:.0f} |",
