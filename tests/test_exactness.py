@@ -148,6 +148,8 @@ def test_small_networks_agree_in_single_precision_over_five_epochs(name, setting
     limits[ACCURACIES] += 2 / len(data.load(config, settings).train)
     if config.batch_norm and config.optimizer == "adam":
         limits[MEASURED] += UNDETERMINED
+        # And so does one whose prediction is a half but for what is undetermined.
+        limits[ACCURACIES] += 4 / len(data.load(config, settings).train)
     late = np.flatnonzero((beyond > limits).any(axis=1))
     if len(late):
         turn = first_turn(config, data.load(config, settings), epochs)

@@ -181,7 +181,8 @@ def test_a_cell_can_be_opened_and_left_while_others_train(visit):  # noqa: F811
     tab = _open(visit, TEXT, base, demand)
     tab.button("Train 6 runs").click()
     expect(tab.page.get_by_text(re.compile(r"\d+ training"))).to_be_visible(timeout=PATIENCE_SECONDS * 1000)
-    tab.wait_for_points(2)  # by then, the hint above the sweep has gone
+    # By then the hint above the sweep has gone, and the sentence under the curves has its length.
+    tab.wait_for_points(8)
     _mark(tab)
     _click(tab, 5, milliseconds=1_200)  # so slowly that the numbers change meanwhile
     tab.wait_for_address(l2="0.1", dropout="0.5")
