@@ -141,15 +141,19 @@ def test_small_networks_agree_in_single_precision_over_five_epochs(name, setting
     on the seed and the processor; where it happens it is shown here, and the epochs before it are held all the same.
     """
     config, epochs = CASES[name], 5
-    ours, reference = (drift.curve(config, settings, way, epochs) for way in (fast.Course, plain.Course))
-    beyond = np.abs(ours - reference)
+    undetermined = config.batch_norm and config.optimizer == "adam"
+    # What is undetermined falls differently with each seed, in plain Keras too: of how many reviews then count on
+    # another side, the median of three seeds is held, and every other number for each of them.
+    found = [np.abs(np.subtract(*(drift.curve(replace(config, seed=seed), settings, way, epochs)
+                                  for way in (fast.Course, plain.Course))))
+             for seed in ((0, 1, 2) if undetermined else (config.seed,))]
+    beyond = np.max(found, axis=0)
+    beyond[:, ACCURACIES] = np.median(found, axis=0)[:, ACCURACIES]
     limits = np.full(beyond.shape[1], EXACT)
     # A review whose prediction is a half but for rounding counts on either side.
     limits[ACCURACIES] += 2 / len(data.load(config, settings).train)
-    if config.batch_norm and config.optimizer == "adam":
+    if undetermined:
         limits[MEASURED] += UNDETERMINED
-        # And so does one whose prediction is a half but for what is undetermined.
-        limits[ACCURACIES] += 4 / len(data.load(config, settings).train)
     late = np.flatnonzero((beyond > limits).any(axis=1))
     if len(late):
         turn = first_turn(config, data.load(config, settings), epochs)
