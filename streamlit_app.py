@@ -4,7 +4,7 @@ import streamlit as st
 
 from explorer import data
 from explorer.settings import SettingError
-from explorer.ui import controls, live, state, sweep
+from explorer.ui import comparison, controls, lessons, live, state, sweep
 from explorer.ui.engines import engine as the_engine
 
 st.set_page_config(page_title="Overfitting explorer", page_icon="📉", layout="wide")
@@ -23,14 +23,17 @@ if engine.store.set_aside:
     )
 
 state.open_address(engine, data.default_dataset(engine.settings))
+lessons.load_asked(engine)
 request = controls.show(engine)
 unsound = dict.fromkeys([*st.session_state.pop("messages", []), *request.messages])
 if unsound:
     st.warning("\n".join(f"- {state.shown(message)}" for message in unsound))
 grid, unsound_grid = state.read_grid(engine, request.config)
-state.write_address(request.config, request.demand, grid)
+state.write_address(engine, request.config, request.demand, grid)
 
+lessons.show(engine)
 live.show(engine, request.config, request.demand)
+comparison.show(engine, request.config, request.demand)
 sweep.show(engine, request.config, request.demand, grid, unsound_grid)
 
 with st.expander("How to read the curves", icon=":material/help:"):

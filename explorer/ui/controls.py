@@ -10,7 +10,7 @@ from explorer.catalogue import DATASETS
 from explorer.config import ACTIVATIONS, DECAYING, DEFAULT_WEIGHT_DECAY, DEMAND_KINDS, INITIALIZERS, KINDS, OPTIMIZERS
 from explorer.engine import Engine
 from explorer.fields import plain
-from explorer.ui import state
+from explorer.ui import lessons, state
 
 EPOCHS = (1, 2, 3, 5, 10, 15, 20, 30, 40, 50, 75, 100, 150, 200, 300, 500)
 WORDS = (100, 200, 500, 1_000, 2_000, 5_000, 10_000, 20_000)
@@ -25,6 +25,7 @@ def show(engine: Engine) -> Parsed:
         The request that it stands for, always a sound one, with messages for what had to be changed.
     """
     with st.sidebar:
+        lessons.choose(engine)
         _choice("dataset", tuple(DATASETS), on_change=state.dataset_changed,
                 format_func=lambda name: DATASETS[name].title)
         info = DATASETS[st.session_state["dataset"]]

@@ -80,6 +80,10 @@ def _buttons(engine: Engine, config: RunConfig, demand: Demand, run_id: str, vie
     else:
         st.button("Train", key="train", icon=":material/play_arrow:",
                   help="Trains this network for real, with Keras.", **ask)
+    beside = any(entry.config == config for entry in st.session_state["compared"])
+    st.button("In the comparison" if beside else "Compare", key="compare", icon=":material/stacked_line_chart:",
+              on_click=state.compare, args=(config, demand), disabled=beside,
+              help="Keeps this run below, so that others can be laid over it.")
 
 
 def _submit(engine: Engine, config: RunConfig, demand: Demand) -> None:

@@ -7,11 +7,21 @@ import time
 
 import streamlit as st
 
-from explorer import sweep, texts
+from explorer import comparison, sweep, texts
 from explorer.address import Parsed, explain, parse, query
-from explorer.config import DECAYING, DEFAULT_LEARNING_RATE, DEFAULT_WEIGHT_DECAY, Demand, RunConfig
+from explorer.config import (
+    DECAYING,
+    DEFAULT_LEARNING_RATE,
+    DEFAULT_WEIGHT_DECAY,
+    DEMAND_KINDS,
+    KINDS,
+    Demand,
+    RunConfig,
+)
 from explorer.engine import Engine
 from explorer.fields import FieldError
+from explorer.lessons import LANGUAGES
+from explorer.lessons.presets import LESSONS, available
 
 FREE = "Free"
 # Longer than this after it was left, an address is one that somebody has gone back to.
@@ -37,7 +47,37 @@ def open_address(engine: Engine, default_dataset: str) -> None:
     st.session_state["left"] = {}
     fill(found.config, demand)
     fill_grid(asked.get("grid", ""), engine, found.config)
+    st.session_state["compared"], unsound = comparison.read(asked.get("compare", ""), engine.settings)
+    st.session_state["messages"] += unsound
+    _fill_lesson(asked)
     st.session_state["address"] = asked
+
+
+def _fill_lesson(asked: dict[str, str]) -> None:
+    """Set the lesson and the language to those of an address; a lesson's runs are loaded where it names none."""
+    name, number, language = asked.get("lesson", ""), asked.get("part", "1"), asked.get("lang", _browsers_language())
+    if name and name not in LESSONS:
+        error = FieldError("lesson", f"one of {', '.join(LESSONS)}", name)
+        st.session_state["messages"].append(f"{error} None is used instead.")
+        name = ""
+    if language not in LANGUAGES:
+        error = FieldError("lang", f"one of {', '.join(LANGUAGES)}", language)
+        language = _browsers_language()
+        st.session_state["messages"].append(f"{error} {language} is used instead.")
+    parts = len(LESSONS.get(name, ("",)))
+    if number not in [str(one + 1) for one in range(parts)]:
+        error = FieldError("part", f"a whole number from 1 to {parts}", number)
+        st.session_state["messages"].append(f"{error} 1 is used instead.")
+        number = "1"
+    st.session_state.update(lesson=name, lesson_part=int(number) - 1, language=language)
+    if name and "compare" not in asked:
+        # Controls that the address names stay as they are: the learner had gone on from the lesson's own runs.
+        st.session_state["lesson_to_load"] = not asked.keys() & (KINDS.keys() | DEMAND_KINDS.keys())
+
+
+def _browsers_language() -> str:
+    spoken = (st.context.locale or "en").split("-")[0].lower()
+    return spoken if spoken in LANGUAGES else "en"
 
 
 def fill(config: RunConfig, demand: Demand) -> None:
@@ -155,11 +195,22 @@ def values_changed(side: str) -> None:
     st.session_state[f"{side}_values"] = sweep.placed(st.session_state[side], st.session_state[f"{side}_values"])
 
 
-def write_address(config: RunConfig, demand: Demand, grid: sweep.Grid | None = None) -> None:
-    """Let the address say what the widgets say, so that it can be copied at any time; a grid while it is open."""
+def write_address(engine: Engine, config: RunConfig, demand: Demand, grid: sweep.Grid | None = None) -> None:
+    """Let the address say what the page shows, so that it can be copied at any time; a grid while it is open."""
     wanted = query(config, demand)
     if grid and st.session_state["sweep"] and grid.runs <= sweep.MOST_RUNS:
         wanted["grid"] = grid.text
+    lesson, part = st.session_state["lesson"], st.session_state["lesson_part"]
+    compared = comparison.text(st.session_state["compared"])
+    if lesson:
+        wanted["lesson"] = lesson
+        if part:
+            wanted["part"] = str(part + 1)
+    # A lesson's own runs need not be named: the address stays short enough to be read out.
+    if compared and not (lesson and compared == comparison.text(available(lesson, part, engine.settings).entries())):
+        wanted["compare"] = compared
+    if st.session_state["language"] != _browsers_language():
+        wanted["lang"] = st.session_state["language"]
     foreign = {name: value for name, value in st.query_params.to_dict().items() if name.startswith("embed")}
     wanted = {**foreign, **wanted}
     before = st.session_state["address"]
@@ -168,6 +219,14 @@ def write_address(config: RunConfig, demand: Demand, grid: sweep.Grid | None = N
     if st.query_params.to_dict() != wanted:
         st.query_params.from_dict(wanted)
     st.session_state["address"] = wanted
+
+
+def compare(config: RunConfig, demand: Demand) -> None:
+    """Add a run to the comparison, or say why it cannot be."""
+    try:
+        st.session_state["compared"] = comparison.with_run(st.session_state["compared"], config, demand)
+    except ValueError as error:
+        st.session_state["problem"] = str(error)
 
 
 def shown(text: str) -> str:

@@ -1,0 +1,237 @@
+"""The comparison: in the address, in names and words, over seeds, and as a chart."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from explorer import comparison, history, overlay
+from explorer.comparison import Entry, Result
+from explorer.config import Demand, RunConfig
+from explorer.settings import Settings
+
+FREE = Settings(home=None)
+PLAIN, L2 = RunConfig(dataset="imdb"), RunConfig(dataset="imdb", l2=0.001)
+SHORT = Demand(5)
+
+
+def entries(*configs: RunConfig, demand: Demand = SHORT) -> list[Entry]:
+    found: list[Entry] = []
+    for config in configs:
+        found = comparison.with_run(found, config, demand)
+    return found
+
+
+def curve(val: list[float], train: list[float] | None = None, accuracy: float = 0.8) -> pd.DataFrame:
+    train = train or [0.1] * len(val)
+    return history.table({"epoch": n + 1, "train_crossentropy": t, "val_crossentropy": v, "train_accuracy": accuracy,
+                          "val_accuracy": accuracy, "penalty": 0.5, "seconds": 0.25}
+                         for n, (t, v) in enumerate(zip(train, val, strict=True)))
+
+
+# -- in the address ------------------------------------------------------------------------------------------
+
+
+def test_a_comparison_comes_back_from_its_address_as_it_was():
+    there = comparison.toggled(entries(PLAIN, L2, RunConfig(dataset="mnist", validation="test", hidden=(8, 4, 2))), 1)
+    back, unsound = comparison.read(comparison.text(there), FREE)
+    assert back == there
+    assert not unsound
+
+
+def test_each_run_of_an_address_is_compared_once_and_no_more_than_there_are_colours():
+    text = ";".join(f"dataset:digits,seed:{n}" for n in (0, 0, *range(20)))
+    back, unsound = comparison.read(text, FREE)
+    assert [entry.config.seed for entry in back] == list(range(comparison.MOST_RUNS))
+    assert len({entry.colour for entry in back}) == comparison.MOST_RUNS
+    assert "at most 8 runs" in unsound[0] and "20" in unsound[0]
+
+
+def test_what_is_not_sound_in_an_address_is_named_and_replaced():
+    back, unsound = comparison.read("dataset:digits,dropout:7;../../etc/passwd;", FREE)
+    assert [entry.config.dropout for entry in back] == [0.9]
+    assert "dropout" in unsound[0] and "'7'" in unsound[0] and "0.9" in unsound[0]
+    assert "compare" in unsound[1] and "left out" in unsound[1]
+
+
+def test_an_address_cannot_ask_for_more_than_the_installation_allows():
+    tight = Settings(home=None, max_parameters=1_000, max_epochs=7)
+    back, unsound = comparison.read("dataset:digits,hidden:4096-4096,epochs:90000", tight)
+    assert back[0].config.parameters <= 1_000 and back[0].demand.epochs == 7
+    assert len(unsound) == 2
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_no_address_raises(seed):
+    chance = np.random.default_rng(seed)
+    alphabet = list("-:;,.=0123456789e") + ["dataset", "digits", "hidden", "l2", "seed", "test", "é", "\0", "<b>", "%"]
+    for _ in range(100):
+        text = "".join(chance.choice(alphabet, size=chance.integers(0, 80)))
+        back, _ = comparison.read(text, FREE)
+        assert len(back) <= comparison.MOST_RUNS
+        assert comparison.read(comparison.text(back), FREE) == (back, [])
+
+
+# -- changing it ---------------------------------------------------------------------------------------------
+
+
+def test_a_run_keeps_its_colour_while_others_come_go_and_move():
+    there = entries(PLAIN, L2, PLAIN.with_(seed=1))
+    colour = there[2].colour
+    there = comparison.moved_up(comparison.without(there, 0), 1)
+    assert [entry.config for entry in there] == [PLAIN.with_(seed=1), L2]
+    assert there[0].colour == colour
+    there = comparison.with_run(there, PLAIN, SHORT)
+    assert len({entry.colour for entry in there}) == 3 and there[0].colour == colour
+
+
+def test_moving_the_first_run_up_takes_it_to_the_end():
+    assert [entry.config for entry in comparison.moved_up(entries(PLAIN, L2), 0)] == [L2, PLAIN]
+
+
+def test_a_run_that_is_compared_already_is_only_wanted_for_longer():
+    there = comparison.with_run(entries(PLAIN, L2), PLAIN, Demand(9, device="cpu"))
+    assert [(entry.config, entry.demand) for entry in there] == [(PLAIN, Demand(9)), (L2, SHORT)]
+
+
+def test_a_full_comparison_says_so():
+    full = entries(*(PLAIN.with_(seed=n) for n in range(comparison.MOST_RUNS)))
+    with pytest.raises(ValueError, match="holds 8 runs.*remove one"):
+        comparison.with_run(full, L2, SHORT)
+
+
+# -- in words ------------------------------------------------------------------------------------------------
+
+
+def test_runs_are_named_by_what_differs():
+    assert comparison.names(entries(PLAIN, L2)) == ["16-16", "16-16 · L2 0.001"]
+    assert comparison.names(entries(L2, L2.with_(hidden=(4, 4)))) == ["16-16", "4-4"]
+    assert comparison.names(entries(PLAIN, PLAIN.with_(seed=3))) == ["16-16 · seed 0", "16-16 · seed 3"]
+
+
+def test_no_two_runs_have_the_same_name():
+    one = RunConfig(dataset="imdb", l2=0.01)
+    configs = [one, *(one.with_(**change) for change in (
+        {"seed": 1}, {"dropout": 0.5}, {"optimizer": "sgd"}, {"validation": "test"}, {"num_words": 500},
+        {"regularize_output": True}, {"batch_norm": True}))]
+    assert len(set(comparison.names(entries(*configs)))) == len(configs)
+
+
+def test_what_only_follows_from_another_setting_is_not_counted_as_a_difference():
+    sgd = PLAIN.with_(optimizer="sgd")
+    assert PLAIN.learning_rate != sgd.learning_rate
+    assert comparison.differing(PLAIN, sgd) == ["optimizer"]
+    assert not comparison.warning(PLAIN, sgd)
+    assert comparison.differing(PLAIN, PLAIN.with_(optimizer="sgd", learning_rate=0.5)) == ["optimizer",
+                                                                                           "learning_rate"]
+    assert comparison.differing(PLAIN, RunConfig(dataset="digits")) == ["dataset"]
+    assert comparison.differing(PLAIN, L2.with_(regularize_output=True)) == ["l2"]
+
+
+def test_the_sentence_on_the_settings_has_their_values_and_the_warning_counts_them():
+    titles = comparison.names(entries(PLAIN, L2))
+    words = comparison.settings_sentence(PLAIN, L2, titles)
+    assert words == "16-16 and 16-16 · L2 0.001 differ in L2 strength 0 against 0.001."
+    assert not comparison.warning(PLAIN, L2)
+    both = L2.with_(dropout=0.5)
+    assert comparison.warning(PLAIN, both).startswith("Two things differ between these two (L2 strength and dropout")
+    assert "the test set" in comparison.settings_sentence(PLAIN, PLAIN.with_(validation="test"), "ab")
+
+
+def test_the_sentence_on_the_results_says_which_way_they_went():
+    one = comparison.result(curve([0.5, 0.3, 0.4, 0.6]))
+    other = comparison.result(curve([0.5, 0.4, 0.35, 0.36]))
+    words = comparison.results_sentence(one, other, ("A", "B"))
+    assert "B reaches a higher best validation cross-entropy, 0.350 against 0.300" in words
+    assert "at epoch 3 instead of 2" in words
+    assert "the gap at the end is narrower, 0.260 against 0.500" in words
+    back = comparison.results_sentence(other, one, ("B", "A"))
+    assert "A reaches a lower best" in back and "wider" in back
+    same = comparison.results_sentence(one, one, ("A", "B"))
+    assert "Both reach" in same and "higher" not in same and "lower" not in same
+
+
+def test_runs_that_are_shown_to_different_epochs_say_so():
+    one, other = comparison.result(curve([0.5, 0.3])), comparison.result(curve([0.5, 0.3, 0.2]))
+    assert "different epochs, 3 and 2" in comparison.results_sentence(one, other, ("A", "B"))
+
+
+def test_a_result_is_read_from_the_history():
+    found = comparison.result(curve([0.5, 0.25, 0.75]), {"test_accuracy": 0.7}, "CPU")
+    assert found == Result(3, 2, 0.25, 0.8, pytest.approx(0.15), pytest.approx(0.65), 0.75, 0.8, 0.8, 0.7, 0.75, "CPU")
+    assert comparison.result(curve([])) is None
+    assert comparison.result(curve([float("nan")])) is None
+
+
+# -- over several seeds --------------------------------------------------------------------------------------
+
+
+def test_a_run_over_seeds_is_itself_and_those_that_follow():
+    assert [config.seed for config in Entry(PLAIN.with_(seed=7), SHORT).configs(3)] == [7, 8, 9]
+    last = PLAIN.with_(seed=2**31 - 1)
+    assert [config.seed for config in Entry(last, SHORT).configs(2)] == [2**31 - 1, 0]
+
+
+def test_mean_and_range_cover_the_epochs_that_all_seeds_have():
+    found = comparison.over_seeds([curve([0.5, 0.3, 0.2]), curve([0.7, 0.1])], ["val_crossentropy"])
+    assert found["epoch"].tolist() == [1, 2]
+    assert found["val_crossentropy"].tolist() == pytest.approx([0.6, 0.2])
+    assert found["val_crossentropy_low"].tolist() == [0.5, 0.1]
+    assert found["val_crossentropy_high"].tolist() == [0.7, 0.3]
+
+
+def test_a_difference_is_real_only_beyond_the_spread_of_the_seeds():
+    assert comparison.is_real([0.30, 0.31, 0.32], [0.40, 0.41, 0.42])[2]
+    assert not comparison.is_real([0.30, 0.31, 0.45], [0.40, 0.41, 0.42])[2]
+    assert "probably real" in comparison.seeds_sentence([0.30, 0.31], [0.40, 0.41], ("A", "B"))
+    luck = comparison.seeds_sentence([0.30, 0.40], [0.31, 0.42], ("A", "B"))
+    assert "may be luck" in luck and "0.350" in luck and "0.365" in luck and "0.110" in luck
+    assert comparison.seeds_sentence([0.3], [0.4], ("A", "B")) == ""
+
+
+@pytest.mark.parametrize(("seeds", "share"), [(3, 0.05), (5, 0.0023)])
+def test_chance_alone_seldom_passes_for_a_difference(seeds, share):
+    chance = np.random.default_rng(0)
+    found = np.mean([comparison.is_real(*chance.normal(size=(2, seeds)).tolist())[2] for _ in range(20_000)])
+    assert found == pytest.approx(share, rel=0.4)
+
+
+# -- the chart -----------------------------------------------------------------------------------------------
+
+
+def test_the_chart_has_a_column_for_each_line_and_a_field_for_each_column():
+    table = overlay.frame([overlay.with_gap(curve([0.5, 0.3, 0.4])), overlay.with_gap(curve([0.6, 0.2]))],
+                          "crossentropy")
+    assert table.columns.tolist() == ["epoch", "t0", "v0", "t1", "v1"]
+    assert table["v0"].tolist() == [0.5, 0.3, 0.4]
+    assert table["v1"].tolist()[:2] == [0.6, 0.2] and np.isnan(table["v1"].iloc[2])
+    lines = [overlay.Line("16-16", 0), overlay.Line("16-16 · L2 0.001", 3)]
+    text = json.dumps(overlay.spec(overlay.chart(lines, "crossentropy", 3)))
+    assert all(f'"{name}"' in text for name in ("t0", "v0", "t1", "v1"))
+    assert overlay.COLOURS[0] in text and overlay.COLOURS[3] in text and overlay.COLOURS[1] not in text
+
+
+def test_bands_are_columns_of_their_own():
+    both = comparison.over_seeds([curve([0.5, 0.3]), curve([0.7, 0.1])], ["penalty"])
+    assert overlay.frame([both], "penalty").columns.tolist() == ["epoch", "v0", "vlow0", "vhigh0"]
+    drawn = overlay.spec(overlay.chart([overlay.Line("a", 0)], "penalty", 2, bands=True))
+    assert "area" in {layer["mark"]["type"] for layer in drawn["layer"]}
+    assert "area" not in {layer["mark"]["type"]
+                          for layer in overlay.spec(overlay.chart([overlay.Line("a", 0)], "penalty", 2))["layer"]}
+
+
+def test_smoothing_is_a_centred_mean_and_off_by_default():
+    shown = curve([0.0, 3.0, 6.0, 3.0])
+    assert overlay.frame([shown], "crossentropy")["v0"].tolist() == [0.0, 3.0, 6.0, 3.0]
+    assert overlay.frame([shown], "crossentropy", 3)["v0"].tolist() == [1.5, 3.0, 4.0, 4.5]
+
+
+@pytest.mark.parametrize("measure", overlay.MEASURES)
+def test_logarithmic_axes_are_where_they_make_sense(measure):
+    drawn = overlay.spec(overlay.chart([overlay.Line("a", 0)], measure, 20, log_x=True, log_y=True))
+    line = drawn["layer"][0]["encoding"]
+    assert line["x"]["scale"]["type"] == "log"
+    assert line["y"]["scale"].get("type", "linear") == ("linear" if measure == "accuracy" else "log")
