@@ -176,7 +176,7 @@ def test_it_opens_with_sound_defaults(page: _Page):
 def test_the_sidebar_opens_with_the_controls_that_matter(page: _Page):
     at = page.open()
     first = [child.key for child in at.sidebar if getattr(child, "key", None)]
-    assert first[:6] == ["dataset", "architecture", "regularizer", "l2", "dropout", "epochs"]
+    assert first[:7] == ["lesson", "dataset", "architecture", "regularizer", "l2", "dropout", "epochs"]
     assert all(not block.proto.expanded for block in at.expander)
 
 

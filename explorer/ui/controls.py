@@ -56,6 +56,7 @@ def show(engine: Engine) -> Parsed:
             _choice("initializer", INITIALIZERS)
         with st.expander("More about training", icon=":material/tune:"):
             _training(engine)
+        lessons.choose_language()
         found = state.read(engine)
         size.caption(f"**{plain(found.config.parameters)}** trainable parameters")
     return found

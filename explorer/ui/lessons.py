@@ -30,12 +30,16 @@ _MARKS = {HOLDS: ":material/check_circle:", FAILS: ":material/cancel:", OPEN: ":
 def choose(engine: Engine) -> None:
     """The choice of a lesson, in the sidebar, in the visitor's language."""
     language = st.session_state["language"]
-    st.segmented_control("Language of the lessons · 수업 언어", tuple(lessons.LANGUAGES), key="language",
-                         format_func=lessons.LANGUAGES.get, required=True, persist_state="session")
     st.selectbox(_TITLES[language], (FREE, *LESSONS), key="lesson", persist_state="session", filter_mode=None,
                  format_func=lambda name: lessons.text(name, language).title if name else _FREE[language],
                  on_change=_opened, args=(engine,),
                  help="Loads the runs of one of the sources' experiments into the comparison; all controls stay free.")
+
+
+def choose_language() -> None:
+    """The language of the lessons, at the end of the sidebar."""
+    st.segmented_control("Language of the lessons · 수업 언어", tuple(lessons.LANGUAGES), key="language",
+                         format_func=lessons.LANGUAGES.get, required=True, persist_state="session")
 
 
 def _opened(engine: Engine) -> None:
