@@ -836,3 +836,72 @@ def test_data_that_cannot_be_fetched_leave_a_way_on(page: _Page, dataset: str, i
     stands_for(at, config.with_(dataset=instead), Demand(2))
     assert "Train" in _labels(at) and not at.error
 
+
+
+# -- comparison and lessons -------------------------------------------------------------------------------------
+
+
+def _press(at: AppTest, key: str) -> AppTest:
+    return sound(at.button(key=key).click().run())
+
+
+def test_a_run_is_compared_with_one_click_and_stays_in_the_address(page: _Page):
+    at = page.open_run(TINY, Demand(3))
+    assert "Comparison" not in [header.value for header in at.subheader]
+    _press(at, "compare")
+    assert "In the comparison" in _labels(at)
+    at = _press(sound(at.slider(key="dropout").set_value(0.5).run()), "compare")
+    assert [at.button(key=f"open_{place}").label for place in (0, 1)] == ["4", "4 · dropout 0.5"]
+    assert dict(at.query_params)["compare"].count(";") == 1
+    elsewhere = sound(page.open(dict(at.query_params)))
+    assert [elsewhere.button(key=f"open_{place}").label for place in (0, 1)] == ["4", "4 · dropout 0.5"]
+    _press(elsewhere, "without_0")
+    assert "compare" in elsewhere.query_params and ";" not in elsewhere.query_params["compare"]
+    _press(elsewhere, "without_0")
+    assert "compare" not in elsewhere.query_params
+
+
+def test_compared_runs_are_trained_with_one_press_and_told_apart(page: _Page):
+    address = {"compare": "dataset:digits,hidden:4,epochs:2,seed:71;dataset:digits,hidden:32,epochs:2,seed:71"}
+    at = page.open(address)
+    assert "Train the 2 that are not known yet" in _labels(at)
+    _press(at, "compared_train")
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not any("best validation cross-entropy" in text and "32" in text for text in map(_plain, _texts(at))):
+        assert time.monotonic() < deadline, _texts(at)
+        time.sleep(0.2)
+        sound(at.run())
+    assert any("architecture 4 against 32" in _plain(text) for text in _texts(at))
+    states = at.dataframe[0].value["state"].tolist()
+    assert len(states) == 2
+
+
+def test_a_lesson_opens_from_its_address_and_from_the_sidebar(page: _Page):
+    at = sound(page.open({"lesson": "capacity"}))
+    assert "Capacity" in [header.value for header in at.subheader]
+    # IMDB is not on this machine: the page says what it uses instead.
+    assert any("not on this machine" in text and "generated" in text for text in _texts(at))
+    assert [at.button(key=f"open_{place}").label for place in range(3)] == ["4-4", "16-16", "512-512"]
+    assert "compare" not in at.query_params and at.query_params["lesson"] == "capacity"
+    sound(at.selectbox(key="lesson").select("dropout").run())
+    assert [at.button(key=f"open_{place}").label for place in range(2)] == ["16-16", "16-16 · dropout 0.5"]
+    assert at.query_params["lesson"] == "dropout"
+
+
+def test_controls_that_were_moved_on_from_a_lesson_come_back_with_the_address(page: _Page):
+    at = sound(page.open({"lesson": "capacity", "dataset": "digits", "hidden": "7"}))
+    assert at.session_state["hidden"] == "7"
+    assert at.button(key="open_2").label == "512-512"
+
+
+def test_lessons_are_told_in_the_language_of_the_address(page: _Page):
+    at = sound(page.open({"lesson": "dropout", "lang": "ko"}))
+    assert "드롭아웃" in [header.value for header in at.subheader]
+
+
+@pytest.mark.parametrize(("name", "value", "words"), [
+    ("lesson", "<b>nothing</b>", "one of capacity"), ("part", "7", "a whole number from 1 to"),
+    ("lang", "tlh", "one of en, ko"), ("compare", "x;y", "runs such as")])
+def test_an_unsound_comparison_or_lesson_is_named(page: _Page, name, value, words):
+    at = sound(page.open({name: value}))
+    assert any(words in _plain(warning.value) for warning in at.warning)
