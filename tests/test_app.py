@@ -109,6 +109,11 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[_Page]:
 def own_page(page: _Page, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator:
     """Another installation for one test, with variables of its own; the module's comes back afterwards."""
     kept = page.engine
+    # Its worker starts a moment after it; until then it would be taken for one of the other installation's.
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while kept._worker is None:
+        assert time.monotonic() < deadline, "the module's engine has started no worker"
+        time.sleep(0.05)
     made: list[_Page] = []
 
     def start(**variables: str) -> _Page:
