@@ -6,42 +6,40 @@ from explorer import data
 from explorer.settings import SettingError
 from explorer.ui import comparison, controls, lessons, live, state, sweep
 from explorer.ui.engines import engine as the_engine
+from explorer.ui.speech import t, told
 
-st.set_page_config(page_title="Overfitting explorer", page_icon="📉", layout="wide")
-st.header("Overfitting explorer")
+st.set_page_config(page_title=t("page.title"), page_icon="📉", layout="wide")
+st.header(t("page.title"))
 
 try:
     engine = the_engine()
 except SettingError as error:
-    st.error(f"The explorer cannot start. {state.shown(str(error))}", icon=":material/error:")
+    st.error(t("page.no_start", why=told(str(error))), icon=":material/error:")
     st.stop()
 
+# Whatever comes and goes here and below, what follows keeps its place: the page is updated by it.
+notices = st.container()
 if engine.store.set_aside:
-    st.warning(
-        f"The store of runs was damaged. It was set aside as {engine.store.set_aside.name} and a new one begun.",
-        icon=":material/warning:",
-    )
+    notices.warning(t("page.set_aside", name=engine.store.set_aside.name), icon=":material/warning:")
 
 state.open_address(engine, data.default_dataset(engine.settings))
 lessons.load_asked(engine)
 request = controls.show(engine)
 unsound = dict.fromkeys([*st.session_state.pop("messages", []), *request.messages])
 if unsound:
-    st.warning("\n".join(f"- {state.shown(message)}" for message in unsound))
+    notices.warning("\n".join(f"- {told(message)}" for message in unsound))
 grid, unsound_grid = state.read_grid(engine, request.config)
 state.write_address(engine, request.config, request.demand, grid)
 
-lessons.show(engine)
-live.show(engine, request.config, request.demand)
-comparison.show(engine, request.config, request.demand)
-sweep.show(engine, request.config, request.demand, grid, unsound_grid)
+with st.container():
+    lessons.show(engine)
+with st.container():
+    live.show(engine, request.config, request.demand)
+with st.container():
+    # A click on its map adds to the comparison, which must not push the map away.
+    sweep.show(engine, request.config, request.demand, grid, unsound_grid)
+with st.container():
+    comparison.show(engine, request.config, request.demand)
 
-with st.expander("How to read the curves", icon=":material/help:"):
-    st.markdown(
-        "**Cross-entropy** is how surprised the network is by the right answer; lower is better. The **solid** line "
-        "is measured on the examples it was trained on, the **dashed** one on examples it has never seen. Both are "
-        "measured the same way: dropout switched off, the regularizer's penalty left out.\n\n"
-        "While both lines fall, the network learns something that holds in general. Once the dashed line has "
-        "turned, every further epoch makes it better only on what it has already seen: it **overfits**. The shaded "
-        "area between them is the **gap**. A network whose lines both stay high **underfits**."
-    )
+with st.expander(t("page.reading"), icon=":material/help:"):
+    st.markdown(t("page.reading.text"))

@@ -8,6 +8,7 @@ import altair as alt
 import pandas as pd
 
 from explorer.stopping import stopping_epoch
+from explorer.words import say
 
 # Readable on white and on near-black alike.
 RUN_COLOUR = "#3987e5"
@@ -23,7 +24,7 @@ MOST_DOTS = 60
 START = {True: 0.7, False: 2.4}
 
 DATA = "history"
-METRICS = {"crossentropy": "Cross-entropy", "accuracy": "Accuracy"}
+METRICS = ("crossentropy", "accuracy")
 
 
 def frame(history: pd.DataFrame, patience: int | None = None) -> pd.DataFrame:
@@ -44,7 +45,8 @@ def frame(history: pd.DataFrame, patience: int | None = None) -> pd.DataFrame:
     return shown
 
 
-def curves(metric: str, epochs: int, classes: int = 2) -> alt.LayerChart:
+def curves(metric: str, epochs: int, classes: int = 2, language: str = "en",
+           printed: bool = False) -> alt.LayerChart:
     """Training and validation over the epochs, the gap shaded, the best epoch marked.
 
     The chart depends on nothing that changes while a run trains, so that a page can give it new data without
@@ -54,13 +56,18 @@ def curves(metric: str, epochs: int, classes: int = 2) -> alt.LayerChart:
         metric: `crossentropy` or `accuracy`.
         epochs: how many are wanted; the axis goes so far from the start.
         classes: of the data; guessing reaches an accuracy of one in so many.
+        language: of its words.
+        printed: whether the table has what Keras prints (`explorer.history.as_printed`), which then is what the axis
+            says.
 
     Returns:
         A chart without data, for a table as from `frame`.
     """
-    title = METRICS[metric]
+    title = say("metric.loss" if printed and metric == "crossentropy" else f"metric.{metric}", language)
+    parts = part_names(language)
     train, val = f"train_{metric}", f"val_{metric}"
-    x = alt.X("epoch:Q", title="epoch", axis=alt.Axis(values=ticks(epochs), format="d", grid=False, labelOverlap=False),
+    x = alt.X("epoch:Q", title=say("metric.epoch", language),
+              axis=alt.Axis(values=ticks(epochs), format="d", grid=False, labelOverlap=False),
               scale=alt.Scale(domain=[1, max(2, epochs)], nice=False, padding=6))
     if metric == "accuracy":
         # Nothing worth seeing lies below guessing, and a fixed axis does not jump.
@@ -74,13 +81,13 @@ def curves(metric: str, epochs: int, classes: int = 2) -> alt.LayerChart:
         y=alt.Y(f"{train}:Q", title=title, scale=scale, axis=axis), y2=alt.Y2(val))
     lines = (
         base.transform_fold([train, val], as_=["key", "value"])
-        .transform_calculate(part=f"datum.key == '{train}' ? 'training' : 'validation'")
+        .transform_calculate(part=f"datum.key == '{train}' ? '{parts[0]}' : '{parts[1]}'")
         .mark_line(color=RUN_COLOUR, strokeWidth=2.2,
                    point=alt.OverlayMarkDef(size=22, color=RUN_COLOUR) if epochs <= MOST_DOTS else False)
         .encode(
             y=alt.Y("value:Q", title=title, scale=scale),
             strokeDash=alt.StrokeDash(
-                "part:N", title=None, scale=alt.Scale(domain=list(DASHES), range=list(DASHES.values())),
+                "part:N", title=None, scale=alt.Scale(domain=parts, range=list(DASHES.values())),
                 legend=alt.Legend(orient="top", symbolStrokeWidth=2.2, symbolSize=400, symbolType="stroke")),
         )
     )
@@ -90,22 +97,24 @@ def curves(metric: str, epochs: int, classes: int = 2) -> alt.LayerChart:
     # Labels keep to the edge that the lines leave free: above falling cross-entropy, below rising accuracy.
     top = {"y": 0, "dy": 8, "baseline": "top"}
     bottom = {"y": "height", "dy": -6, "baseline": "bottom"}
-    best_label = _label(best, MARK_COLOUR, "best", bottom if metric == "accuracy" else top, epochs)
+    best_label = _label(best, MARK_COLOUR, say("metric.best", language), bottom if metric == "accuracy" else top,
+                        epochs)
     stop = base.transform_filter("datum.stop")
     stop_rule = stop.mark_rule(color=STOP_COLOUR, strokeWidth=1.5)
     # One line of text further in than the best epoch's, which lies before it.
     below = {**bottom, "dy": -22} if metric == "accuracy" else {**top, "dy": 24}
-    stop_label = _label(stop, STOP_COLOUR, "early stopping", below, epochs)
+    stop_label = _label(stop, STOP_COLOUR, say("metric.stop", language), below, epochs)
     near = alt.selection_point(name=f"near_{metric}", fields=["epoch"], nearest=True, on="pointermove",
                                clear="pointerout", empty=False)
     number = ".1%" if metric == "accuracy" else ".4f"
     hover = base.mark_rule(color=STOP_COLOUR).encode(
         opacity=alt.condition(near, alt.value(0.5), alt.value(0)),
-        tooltip=[alt.Tooltip("epoch:Q", title="epoch"), alt.Tooltip(f"{train}:Q", title="training", format=number),
-                 alt.Tooltip(f"{val}:Q", title="validation", format=number)],
+        tooltip=[alt.Tooltip("epoch:Q", title=say("metric.epoch", language)),
+                 *(alt.Tooltip(f"{name}:Q", title=part, format=number)
+                   for name, part in zip((train, val), parts, strict=True))],
     ).add_params(near)
     layers = alt.layer(gap, best_rule, stop_rule, lines, best_point, best_label, stop_label, hover)
-    return layers.properties(height=HEIGHT, width="container", description=describe(metric))
+    return layers.properties(height=HEIGHT, width="container", description=describe(metric, language))
 
 
 def ticks(epochs: int) -> list[int]:
@@ -133,6 +142,11 @@ def spec(chart: alt.LayerChart) -> dict[str, Any]:
     return made
 
 
-def describe(metric: str) -> str:
+def part_names(language: str) -> list[str]:
+    """What the solid and the dashed line are called."""
+    return [say(f"metric.{part}", language) for part in DASHES]
+
+
+def describe(metric: str, language: str = "en") -> str:
     """Text alternative of a chart; its points carry their numbers themselves."""
-    return f"{METRICS[metric]} by epoch: a solid line for training, a dashed one for validation."
+    return say("chart.describe", language, metric=say(f"metric.{metric}", language))

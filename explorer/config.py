@@ -10,7 +10,7 @@ from importlib import metadata
 from typing import Any
 
 from explorer.catalogue import DATASETS, DatasetInfo
-from explorer.fields import Choice, FieldError, Flag, Layers, Number, Share, plain
+from explorer.fields import Choice, FieldError, Flag, Layers, Number, Share
 
 # Raise it when a room that trains (training, fast, layout, fused, stack, batches, model, prepare) changes what a
 # config computes: old runs then stay readable under their own identity, and nothing new is mistaken for them.
@@ -203,23 +203,6 @@ class RunConfig:
         if "dataset" in changes and changes["dataset"] != self.dataset:
             changes = {"num_words": None, "train_samples": None, **changes}
         return replace(self, **changes)
-
-    @property
-    def name(self) -> str:
-        """Short name: the architecture, and what was done against overfitting."""
-        parts = ["-".join(map(str, self.hidden))]
-        if self.batch_norm:
-            parts.append("batch norm")
-        parts += [f"{label} {plain(strength)}" for label, strength in (("L1", self.l1), ("L2", self.l2)) if strength]
-        if self.dropout:
-            parts.append(f"dropout {plain(self.dropout)}")
-        if self.weight_decay:
-            parts.append(f"weight decay {plain(self.weight_decay)}")
-        if self.label_noise:
-            parts.append(f"{self.label_noise:.0%} labels flipped")
-        if self.train_samples:
-            parts.append(f"{plain(self.train_samples)} examples")
-        return " · ".join(parts)
 
 
 @dataclass(frozen=True)

@@ -68,7 +68,7 @@ def diagnose(history: pd.DataFrame) -> Diagnosis:
                      float(best["val_accuracy"]), gap_at_best, float(gaps.iloc[-1]))
 
 
-def sentence(found: Diagnosis) -> str:
+def sentence(found: Diagnosis, language: str = "en") -> str:
     """One sentence with its numbers from the run; empty before the first epoch."""
     if found.best_epoch is None:
         return "The loss was never a number." if found.epochs else ""

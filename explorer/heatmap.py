@@ -9,7 +9,8 @@ from typing import Any
 import altair as alt
 import pandas as pd
 
-from explorer.sweep import DONE, EMPTY, MOVING, WAITING, Grid, Standing, number
+from explorer.sweep import DONE, EMPTY, MOVING, WAITING, Grid, Standing, number, state_words
+from explorer.words import say
 
 CELL_HEIGHT = 52
 # Space for the axis, the legend and the titles around the cells.
@@ -24,19 +25,13 @@ MOVING_OPACITY = 0.35
 # So many times the width of the middle half of the values outside it, one value would take the whole scale for itself.
 FENCE = 10.0
 
-LEGENDS = {
-    "best": "Best validation cross-entropy: lower is better",
-    "gap": "Gap, validation minus training at the last epoch: lower is less overfitting",
-}
 SELECTION = "cell"
 DATA = "sweep"
 # A run that somebody has stopped, or that is wanted for longer by now, is no trouble.
 _KINDS = {DONE: "done", EMPTY: "empty", "stopped": "halted", "paused": "halted"}
 
-
-
 def frame(grid: Grid, standings: Sequence[Standing], epochs: int, measure: str = "best",
-          opened: int | None = None) -> pd.DataFrame:
+          opened: int | None = None, language: str = "en") -> pd.DataFrame:
     """The rows that the chart draws.
 
     Args:
@@ -45,25 +40,28 @@ def frame(grid: Grid, standings: Sequence[Standing], epochs: int, measure: str =
         epochs: how many are wanted of each run.
         measure: a name in `MEASURES`.
         opened: the cell whose run is shown elsewhere on the page.
+        language: of its words.
 
     Returns:
         One row a cell. `shade` is the value that colours it, empty where there is none to show: a run that has
         ended before it was done has a name instead.
     """
-    down = grid.down.labels if grid.down else [""]
-    places = [(across, row) for row in down for across in grid.across.labels]
+    down = grid.down.labels(language) if grid.down else [""]
+    places = [(across, row) for row in down for across in grid.across.labels(language)]
     rows = []
     for cell, ((across, row), one) in enumerate(zip(places, standings, strict=True)):
         moves = one.state in (MOVING, WAITING)
         value = one.value(measure) if moves or one.state == DONE else None
         value = value if value is not None and math.isfinite(value) else None
+        state = state_words(one.state, language)
+        reached = say("sweep.reached", language, reached=one.epochs, epochs=epochs)
         rows.append({
-            "cell": cell, "across": across, "down": row, "state": one.state, "value": value,
-            "text": number(value) if value is not None else "" if one.state == EMPTY else one.state,
-            "note": f"{one.epochs} of {epochs}" if one.epochs and one.state != DONE else "",
+            "cell": cell, "across": across, "down": row, "state": state, "value": value,
+            "text": number(value) if value is not None else "" if one.state == EMPTY else state,
+            "note": reached if one.epochs and one.state != DONE else "",
             "kind": "moving" if moves else _KINDS.get(one.state, "trouble"),
-            "opened": cell == opened, "settings": grid.words(cell), "best": one.best, "best_epoch": one.best_epoch,
-            "gap": one.gap, "accuracy": one.accuracy, "epochs": f"{one.epochs} of {epochs}",
+            "opened": cell == opened, "settings": grid.words(cell, language), "best": one.best,
+            "best_epoch": one.best_epoch, "gap": one.gap, "accuracy": one.accuracy, "epochs": reached,
         })
     made = pd.DataFrame(rows).astype({name: "float64" for name in ("value", "best", "best_epoch", "gap", "accuracy")})
     made.insert(5, "shade", made["value"].clip(*_fences(made["value"])))
@@ -83,7 +81,7 @@ def width(grid: Grid) -> int:
     return max(LEAST_WIDTH, MARGIN_WIDTH + CELL_WIDTH * len(grid.across.values))
 
 
-def chart(grid: Grid, measure: str = "best") -> alt.LayerChart:
+def chart(grid: Grid, measure: str = "best", language: str = "en") -> alt.LayerChart:
     """The cells, coloured by their value, with an outline and a word where there is none.
 
     The chart depends on the grid and the measure only, so that a page can give it new rows without building it again.
@@ -92,11 +90,13 @@ def chart(grid: Grid, measure: str = "best") -> alt.LayerChart:
         A chart without data, for a table as from `frame`; `cell` is the selection of those that were clicked.
     """
     columns, rows = len(grid.across.values), len(grid.down.values) if grid.down else 1
-    longest = max(map(len, grid.across.labels))
-    x = alt.X("across:N", title=grid.across.title, sort=grid.across.labels, scale=alt.Scale(paddingInner=0.04),
+    across = grid.across.labels(language)
+    down = grid.down.labels(language) if grid.down else None
+    longest = max(map(len, across))
+    x = alt.X("across:N", title=grid.across.title(language), sort=across, scale=alt.Scale(paddingInner=0.04),
               axis=alt.Axis(labelAngle=-40 if longest * columns > 40 else 0, labelOverlap=False, labelPadding=6,
                             titlePadding=8))
-    y = alt.Y("down:N", title=grid.down.title if grid.down else None, sort=grid.down.labels if grid.down else None,
+    y = alt.Y("down:N", title=grid.down.title(language) if grid.down else None, sort=down,
               scale=alt.Scale(paddingInner=0.06),
               axis=alt.Axis(labelOverlap=False, labelPadding=6, titleAngle=0, titleAlign="left", titleAnchor="end",
                             titleBaseline="bottom", titleX=0, titleY=-10) if grid.down else None)
@@ -108,14 +108,11 @@ def chart(grid: Grid, measure: str = "best") -> alt.LayerChart:
                     "0.58 * max(5, length(datum.text)))))"}
     angle = {"expr": f"width < {30 * columns} ? 270 : 0"}
     page_ink = {"expr": f"luminance(background) > 0.4 ? '{DARK_INK}' : '{LIGHT_INK}'"}
-    tooltip = [
-        alt.Tooltip("settings:N", title="run"), alt.Tooltip("state:N", title="state"),
-        alt.Tooltip("epochs:N", title="epochs"), alt.Tooltip("best:Q", title="best validation cross-entropy",
-                                                             format=".4f"),
-        alt.Tooltip("best_epoch:Q", title="at epoch", format="d"),
-        alt.Tooltip("accuracy:Q", title="validation accuracy there", format=".1%"),
-        alt.Tooltip("gap:Q", title="gap at the last epoch", format=".4f"),
-    ]
+    told = {"settings:N": "run", "state:N": "state", "epochs:N": "epochs", "best:Q": "best",
+            "best_epoch:Q": "best_epoch", "accuracy:Q": "accuracy", "gap:Q": "gap"}
+    formats = {"best:Q": ".4f", "best_epoch:Q": "d", "accuracy:Q": ".1%", "gap:Q": ".4f"}
+    tooltip = [alt.Tooltip(field, title=say(f"sweep.cell.{name}", language), format=formats.get(field, alt.Undefined))
+               for field, name in told.items()]
     clicked = alt.selection_point(name=SELECTION, fields=["cell"], on="click", toggle="true", clear=False)
     outlines = (
         base.mark_rect(fillOpacity=0, strokeWidth=1.4, cursor="pointer",
@@ -127,8 +124,8 @@ def chart(grid: Grid, measure: str = "best") -> alt.LayerChart:
         base.transform_filter("isValid(datum.shade)")
         .mark_rect(cursor="pointer")
         .encode(
-            color=alt.Color("shade:Q", title=LEGENDS[measure], scale=alt.Scale(scheme=SCHEME, reverse=True, zero=False,
-                                                                               nice=False),
+            color=alt.Color("shade:Q", title=say(f"sweep.legend.{measure}", language),
+                    scale=alt.Scale(scheme=SCHEME, reverse=True, zero=False, nice=False),
                     legend=alt.Legend(
                         aria=False, orient="top", direction="horizontal", gradientLength=220,
                         gradientThickness=10, titleLimit=LEAST_WIDTH * 2, tickCount=4, offset=22,
@@ -152,14 +149,14 @@ def chart(grid: Grid, measure: str = "best") -> alt.LayerChart:
                              autosize=alt.AutoSizeParams(type="fit-x", contains="padding"))
 
 
-def spec(grid: Grid, measure: str = "best") -> dict[str, Any]:
+def spec(grid: Grid, measure: str = "best", language: str = "en") -> dict[str, Any]:
     """The chart as Vega-Lite without data, to be drawn again and again with new rows."""
-    made = chart(grid, measure).to_dict()
+    made = chart(grid, measure, language).to_dict()
     del made["data"]
     return made
 
 
-def describe(grid: Grid, measure: str = "best") -> str:
+def describe(grid: Grid, measure: str = "best", language: str = "en") -> str:
     """Text alternative of the chart; its cells carry their numbers themselves."""
-    axes = " by ".join(axis.title for axis in grid.axes)
-    return f"{LEGENDS[measure]}. A heat map of {grid.runs} runs: {axes}."
+    return say("sweep.describe", language, legend=say(f"sweep.legend.{measure}", language), runs=grid.runs,
+               axes=" × ".join(axis.title(language) for axis in grid.axes))

@@ -8,19 +8,14 @@ from typing import Any
 import pandas as pd
 
 # One row an epoch. Cross-entropy and accuracy of both sides are measured in inference mode, without the
-# penalty; `loss` and `accuracy` are Keras's own running means while training, with dropout on.
+# penalty; `loss` and `accuracy` are Keras's own running means while training, with dropout on. `weights` is the sum of
+# the absolute kernel weights, `zeros` the share of them that are near zero.
 COLUMNS = (
     "epoch", "loss", "accuracy", "train_crossentropy", "train_accuracy",
-    "val_loss", "val_crossentropy", "val_accuracy", "penalty", "seconds",
+    "val_loss", "val_crossentropy", "val_accuracy", "penalty", "weights", "zeros", "seconds",
 )
-
-# As a person reads them.
-TITLES = {
-    "epoch": "Epoch", "loss": "Loss (Keras)", "accuracy": "Accuracy (Keras)",
-    "train_crossentropy": "Train CE", "train_accuracy": "Train acc.", "val_loss": "Val. loss",
-    "val_crossentropy": "Val. CE", "val_accuracy": "Val. acc.", "penalty": "Penalty", "seconds": "Seconds",
-}
-
+# What Keras prints for each of the measured columns.
+PRINTED = {"train_crossentropy": "loss", "train_accuracy": "accuracy", "val_crossentropy": "val_loss"}
 
 def table(rows: Iterable[Mapping[str, Any]], epochs: int | None = None) -> pd.DataFrame:
     """Stored rows as a frame, in the order of epochs.
@@ -38,3 +33,9 @@ def table(rows: Iterable[Mapping[str, Any]], epochs: int | None = None) -> pd.Da
     if epochs is not None:
         frame = frame[frame["epoch"] <= epochs]
     return frame.sort_values("epoch", ignore_index=True)
+
+
+def as_printed(history: pd.DataFrame) -> pd.DataFrame:
+    """The history with Keras's own numbers in the place of the measured ones: the running training loss with dropout
+    on, and losses with the penalty in them."""
+    return history.assign(**{measured: history[printed] for measured, printed in PRINTED.items()})

@@ -10,17 +10,22 @@ from typing import Any
 import altair as alt
 import pandas as pd
 
-from explorer.charts import DASHES, HEIGHT, ticks
+from explorer.charts import DASHES, HEIGHT, part_names, ticks
+from explorer.words import say
 
 # Eight that can be told apart, readable on white and on near-black alike; the first is that of a single run.
 COLOURS = ("#3987e5", "#d9822b", "#2f9e5b", "#d0508a", "#8f6be0", "#17a3b0", "#a98a1f", "#8a8f98")
 RULE_COLOUR = "#888888"
+PUBLISHED_COLOUR = "#8c8c8c"
 # A curve that the legend has not singled out stays in sight.
 FADED = 0.12
+PANEL_HEIGHT = 240
 DATA = "overlay"
 # What lies on the vertical axis; the first two have a line for training and one for validation.
-MEASURES = {"crossentropy": "Cross-entropy", "accuracy": "Accuracy", "gap": "Gap", "penalty": "Penalty"}
+MEASURES = ("crossentropy", "accuracy", "gap", "penalty", "weights", "zeros")
 TWO_SIDED = ("crossentropy", "accuracy")
+# Shares of one, which have no logarithmic axis.
+SHARES = ("accuracy", "zeros")
 # Widths of the moving mean, in epochs; 1 leaves the curve as it is.
 WIDTHS = (1, 3, 5, 9, 15)
 
@@ -50,7 +55,8 @@ def smoothed(history: pd.DataFrame, names: Sequence[str], width: int) -> pd.Data
     return history.assign(**{name: history[name].rolling(width, center=True, min_periods=1).mean() for name in names})
 
 
-def frame(histories: Sequence[pd.DataFrame], measure: str, width: int = 1) -> pd.DataFrame:
+def frame(histories: Sequence[pd.DataFrame], measure: str, width: int = 1,
+          published: Sequence[pd.DataFrame] = ()) -> pd.DataFrame:
     """The rows that the chart draws.
 
     Args:
@@ -58,10 +64,12 @@ def frame(histories: Sequence[pd.DataFrame], measure: str, width: int = 1) -> pd
             columns ending in `_low` and `_high` besides, which become a band.
         measure: a name in `MEASURES`.
         width: of the moving mean, in epochs.
+        published: histories of the sources that are laid under the runs, never smoothed; of a measure with two sides.
 
     Returns:
         One row an epoch, with `<part><line>` (and `<part>low<line>`, `<part>high<line>` where there is a band) for
-        each line, counted from 0; the parts are `t` training and `v` validation, or `v` alone.
+        each line, counted from 0; the parts are `t` training and `v` validation, or `v` alone. Published lines are
+        called `pt<line>` and `pv<line>`.
     """
     parts = ("t", "v") if measure in TWO_SIDED else ("v",)
     found = []
@@ -74,11 +82,15 @@ def frame(histories: Sequence[pd.DataFrame], measure: str, width: int = 1) -> pd
                     given[f"{part}{end}{number}"] = f"{name}_{end}"
         one = smoothed(history, list(given.values()), width).set_index("epoch")[list(given.values())]
         found.append(one.set_axis(list(given), axis=1))
+    for number, history in enumerate(published if measure in TWO_SIDED else ()):
+        one = history.set_index("epoch")[columns(measure)]
+        found.append(one.set_axis([f"p{part}{number}" for part in parts], axis=1))
     return pd.concat(found, axis=1).sort_index().rename_axis("epoch").reset_index()
 
 
 def chart(lines: Sequence[Line], measure: str, epochs: int, classes: int = 2, log_x: bool = False, log_y: bool = False,
-          bands: bool = False) -> alt.LayerChart:
+          bands: bool = False, language: str = "en", published: Sequence[str] = (), unit: bool = False,
+          printed: bool = False, height: int = HEIGHT) -> alt.LayerChart:
     """All runs over the epochs; a click in the legend singles one out, and pointing at an epoch tells all values.
 
     Args:
@@ -86,23 +98,26 @@ def chart(lines: Sequence[Line], measure: str, epochs: int, classes: int = 2, lo
         measure: a name in `MEASURES`.
         epochs: how far the axis goes.
         classes: of the data: guessing reaches an accuracy of one in so many.
-        log_x, log_y: whether the axes are logarithmic; accuracy never is, and what is not positive is then left out.
+        log_x, log_y: whether the axes are logarithmic; shares never are, and what is not positive is then left out.
         bands: whether the table has them.
+        language: of its words.
+        published: names of published curves that are laid under the runs, see `frame`.
+        unit: whether the vertical axis goes from 0 to 1, so that several charts compare.
+        printed: whether the histories have what Keras prints, which then is what the axis says.
+        height: in pixels.
 
     Returns:
         A chart without data, for a table as from `frame`.
     """
-    parts = {"t": "training", "v": "validation"} if measure in TWO_SIDED else {"v": "validation"}
-    x = alt.X("epoch:Q", title="epoch", axis=alt.Axis(values=ticks(epochs), format="d", grid=False, labelOverlap=True),
+    sides = part_names(language)
+    parts = ("t", "v") if measure in TWO_SIDED else ("v",)
+    x = alt.X("epoch:Q", title=say("metric.epoch", language),
+              axis=alt.Axis(values=ticks(epochs), format="d", grid=False, labelOverlap=True),
               scale=alt.Scale(type="log", domain=[1, max(2, epochs)], nice=False) if log_x
               else alt.Scale(domain=[1, max(2, epochs)], nice=False, padding=6))
-    log_y = log_y and measure != "accuracy"
-    if measure == "accuracy":
-        scale, axis = (alt.Scale(domain=alt.DomainUnionWith(unionWith=[0.5 if classes == 2 else 0.0, 1.0]), zero=False),
-                       alt.Axis(format=".0%", tickCount=6))
-    else:
-        scale, axis = alt.Scale(type="log" if log_y else "linear", nice=True), alt.Axis(format="~g", tickCount=6)
-    y = alt.Y("value:Q", title=MEASURES[measure], scale=scale, axis=axis)
+    log_y = log_y and measure not in SHARES and not unit
+    y_axis = _y_axis("loss" if printed and measure == "crossentropy" else measure, classes, log_y, unit, language)
+    y = alt.Y("value:Q", **y_axis)
     names = [line.name for line in lines]
     colour = alt.Color("run:N", title=None, sort=None,
                        scale=alt.Scale(domain=names, range=[COLOURS[line.colour] for line in lines]),
@@ -116,11 +131,11 @@ def chart(lines: Sequence[Line], measure: str, epochs: int, classes: int = 2, lo
         folded = base.transform_fold([f"{part}{prefix}{number}" for part in parts for number in range(len(lines))],
                                      as_=["key", "value"])
         name = f"{json.dumps(names)}[toNumber(replace(datum.key, /^[a-z]+/, ''))]"
-        part = "datum.key[0] == 't' ? 'training' : 'validation'"
+        part = f"datum.key[0] == 't' ? '{sides[0]}' : '{sides[1]}'"
         kept = "isValid(datum.value)" + (" && datum.value > 0" if log_y else "")
         return folded.transform_calculate(run=name, part=part).transform_filter(kept)
 
-    dashes = alt.StrokeDash("part:N", title=None, scale=alt.Scale(domain=list(DASHES), range=list(DASHES.values())),
+    dashes = alt.StrokeDash("part:N", title=None, scale=alt.Scale(domain=sides, range=list(DASHES.values())),
                             legend=alt.Legend(orient="top", symbolStrokeWidth=2.2, symbolSize=400, symbolType="stroke"))
     drawn = long().mark_line(strokeWidth=2).encode(y=y, color=colour, opacity=shown, detail="key:N")
     layers: list[Any] = [drawn.encode(strokeDash=dashes) if measure in TWO_SIDED else drawn]
@@ -130,18 +145,53 @@ def chart(lines: Sequence[Line], measure: str, epochs: int, classes: int = 2, lo
                 low, high = f"{part}low{number}", f"{part}high{number}"
                 kept = f"isValid(datum['{low}'])" + (f" && datum['{low}'] > 0" if log_y else "")
                 layers.insert(0, base.transform_filter(kept).mark_area(opacity=0.16, color=COLOURS[line.colour]).encode(
-                    y=alt.Y(f"{low}:Q", title=MEASURES[measure], scale=scale, axis=axis), y2=alt.Y2(high)))
+                    y=alt.Y(f"{low}:Q", **y_axis), y2=alt.Y2(high)))
     near = alt.selection_point(name="near", fields=["epoch"], nearest=True, on="pointermove", clear="pointerout",
                                empty=False)
-    number_format = ".1%" if measure == "accuracy" else ".4f"
-    words = {"t": ", training", "v": ", validation"} if measure in TWO_SIDED else {"v": ""}
+    number_format = ".1%" if measure in SHARES else ".4f"
+    words = {"t": f", {sides[0]}", "v": f", {sides[1]}"} if measure in TWO_SIDED else {"v": ""}
     hover = base.mark_rule(color=RULE_COLOUR).encode(
         opacity=alt.condition(near, alt.value(0.5), alt.value(0)),
-        tooltip=[alt.Tooltip("epoch:Q", title="epoch"),
+        tooltip=[alt.Tooltip("epoch:Q", title=say("metric.epoch", language)),
                  *(alt.Tooltip(f"{part}{number}:Q", title=f"{line.name}{words[part]}", format=number_format)
-                   for number, line in enumerate(lines) for part in parts)]).add_params(near)
+                   for number, line in enumerate(lines) for part in parts),
+                 *(alt.Tooltip(f"p{part}{number}:Q", title=f"{name}{words[part]}", format=number_format)
+                   for number, name in enumerate(published if measure in TWO_SIDED else ())
+                   for part in parts)]).add_params(near)
     layers[-1] = layers[-1].add_params(chosen)
-    return alt.layer(*layers, hover).properties(height=HEIGHT, width="container")
+    if measure in TWO_SIDED:
+        for number, name in enumerate(published):
+            layers[:0] = _published(base, number, name, y_axis)
+    return alt.layer(*layers, hover).properties(height=height, width="container")
+
+
+def _y_axis(measure: str, classes: int, log: bool, unit: bool, language: str) -> dict[str, Any]:
+    if unit:
+        scale, axis = alt.Scale(domain=[0, 1], clamp=True), alt.Axis(format="~g", tickCount=6)
+    elif measure == "zeros":
+        scale, axis = alt.Scale(domain=alt.DomainUnionWith(unionWith=[0.0, 1.0])), alt.Axis(format=".0%", tickCount=6)
+    elif measure == "accuracy":
+        # Nothing worth seeing lies below guessing.
+        scale = alt.Scale(domain=alt.DomainUnionWith(unionWith=[0.5 if classes == 2 else 0.0, 1.0]), zero=False)
+        axis = alt.Axis(format=".0%", tickCount=6)
+    else:
+        scale, axis = alt.Scale(type="log" if log else "linear", nice=True), alt.Axis(format="~g", tickCount=6)
+    return {"title": say(f"metric.{measure}", language), "scale": scale, "axis": axis}
+
+
+def _published(base: alt.Chart, number: int, name: str, y_axis: dict[str, Any]) -> list[alt.Chart]:
+    """The lines of a source, thin and grey, so that they are never taken for a run, and the source's name at the end of
+    one of them."""
+    found = []
+    # Each has the dash of its side, and no part in the legends.
+    for part, dash in zip("tv", DASHES.values(), strict=True):
+        line = f"p{part}{number}"
+        kept = base.transform_filter(f"isValid(datum['{line}'])").encode(y=alt.Y(f"{line}:Q", **y_axis))
+        found.append(kept.mark_line(strokeWidth=1.2, color=PUBLISHED_COLOUR, strokeDash=dash, aria=False))
+    last = kept.transform_joinaggregate(last="max(epoch)").transform_filter("datum.epoch == datum.last")
+    found.append(last.mark_text(align="right", baseline="bottom", dy=-4, fontSize=10, color=PUBLISHED_COLOUR,
+                                aria=False).encode(text=alt.value(name)))
+    return found
 
 
 def spec(made: alt.LayerChart) -> dict[str, Any]:
@@ -151,7 +201,7 @@ def spec(made: alt.LayerChart) -> dict[str, Any]:
     return found
 
 
-def describe(measure: str) -> str:
+def describe(measure: str, language: str = "en") -> str:
     """Text alternative of the chart; the table beside it has the numbers."""
-    how = "solid lines for training, dashed ones for validation" if measure in TWO_SIDED else "one line a run"
-    return f"{MEASURES[measure]} of the compared runs by epoch: {how}, one colour a run."
+    return say("overlay.describe.two" if measure in TWO_SIDED else "overlay.describe.one", language,
+               measure=say(f"metric.{measure}", language))

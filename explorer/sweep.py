@@ -9,11 +9,12 @@ from itertools import product
 from math import prod
 from typing import Any
 
-from explorer import texts
+from explorer import naming
 from explorer.config import KINDS, Demand, RunConfig
-from explorer.fields import Choice, FieldError, Layers, plain
+from explorer.fields import Choice, FieldError, Layers
 from explorer.limits import problems
 from explorer.settings import Settings
+from explorer.words import WRITTEN, count, say
 
 MOST_RUNS = 64
 # In the place of a second axis.
@@ -53,9 +54,9 @@ FURTHER: dict[str, tuple[Any, ...]] = {
 }
 
 # How one run of a grid stands; every further word is a reason why it stands still before it is done.
-DONE, MOVING, WAITING, EMPTY, DIVERGED = "done", "training", "waiting", "not trained", "diverged"
+DONE, MOVING, WAITING, EMPTY, DIVERGED = "done", "training", "waiting", "untrained", "diverged"
 SOUND = (DONE, MOVING, WAITING, EMPTY)
-MEASURES = {"best": "Best validation cross-entropy", "gap": "Gap"}
+MEASURES = ("best", "gap")
 
 
 @dataclass(frozen=True)
@@ -70,14 +71,12 @@ class Axis:
     field: str
     values: tuple[Any, ...]
 
-    @property
-    def title(self) -> str:
-        return texts.TITLES[self.field]
+    def title(self, language: str) -> str:
+        return naming.title(self.field, language)
 
-    @property
-    def labels(self) -> list[str]:
+    def labels(self, language: str) -> list[str]:
         """The values as a person reads them."""
-        return [label(self.field, value) for value in self.values]
+        return [naming.label(self.field, value, language) for value in self.values]
 
     @property
     def texts(self) -> list[str]:
@@ -118,14 +117,14 @@ class Grid:
             found.append(base.with_(**changes))
         return found
 
-    def words(self, number: int) -> str:
+    def words(self, number: int, language: str) -> str:
         """What is particular to one cell, counted row by row: `L2 strength 0.001 with dropout rate 0.25`."""
         row, column = divmod(number, len(self.across.values))
-        found = f"{self.across.title} {self.across.labels[column]}"
+        found = f"{self.across.title(language)} {self.across.labels(language)[column]}"
         if self.down is None:
             return found
-        title = self.down.title
-        return f"{found} with {title if title[1].isdigit() else title[0].lower() + title[1:]} {self.down.labels[row]}"
+        return say("sweep.with", language, first=found,
+                   second=f"{naming.lower(self.down.title(language))} {self.down.labels(language)[row]}")
 
 
 @dataclass(frozen=True)
@@ -133,8 +132,8 @@ class Standing:
     """How one run of a grid stands, with cross-entropies unpenalised and in inference mode.
 
     Attributes:
-        state: `done` (known as far as is wanted), `training`, `waiting`, `not trained` (never asked for),
-            `diverged`, or another word that says why it stands still.
+        state: `done` (known as far as is wanted), `training`, `waiting`, `untrained` (never asked for),
+            `diverged`, or another state of the store that says why it stands still.
         epochs: complete ones, no more than are wanted.
         best, best_epoch: lowest validation cross-entropy, and where; `None` before the first epoch.
         gap: validation minus training cross-entropy at the last of these epochs.
@@ -154,15 +153,9 @@ class Standing:
         return self.best if measure == "best" else self.gap
 
 
-def label(field: str, value: Any) -> str:
-    """A value as a person reads it on an axis."""
-    if value is None:
-        return "all"
-    if field in texts.CHOICES:
-        return texts.CHOICES[field].get(value, value)
-    if field == "label_noise":
-        return f"{100 * value:g}%"
-    return plain(value) if isinstance(value, (int, float)) else KINDS[field].text(value)
+def state_words(state: str, language: str) -> str:
+    """How a run stands, in words."""
+    return say(f"state.{state}", language)
 
 
 def fields_for(base: RunConfig) -> list[str]:
@@ -215,7 +208,8 @@ def read(field: str, values: Iterable[str], base: RunConfig,
     if not wrong:
         return axis, []
     allowed = next(iter(wrong.values())).allowed
-    return axis, [FieldError(f"grid: {field}", allowed, ", ".join(wrong), ", ".join(axis.labels) if axis else None)]
+    nearest = ", ".join(axis.labels(WRITTEN)) if axis else None
+    return axis, [FieldError(f"grid: {field}", allowed, ", ".join(wrong), nearest)]
 
 
 def parse(text: str, base: RunConfig, settings: Settings) -> tuple[Grid | None, list[FieldError]]:
@@ -259,7 +253,7 @@ def explain(error: FieldError) -> str:
     return f"{error} It is left out." if error.nearest is None else f"{error} {error.nearest} is used instead."
 
 
-def sentence(grid: Grid, base: int | None, standings: Sequence[Standing], measure: str = "best") -> str:
+def sentence(grid: Grid, base: int | None, standings: Sequence[Standing], measure: str, language: str) -> str:
     """What the grid shows, with its numbers from the runs; empty where nothing was asked for.
 
     Args:
@@ -274,19 +268,20 @@ def sentence(grid: Grid, base: int | None, standings: Sequence[Standing], measur
         return ""
     if len(known) < total:
         ended = Counter(one.state for one in standings if one.state not in SOUND)
-        parts = [f"{len(known)} of {total} runs {'is' if len(known) == 1 else 'are'} done",
-                 *(f"{count} {state}" for state, count in ended.items())]
-        best = f"; the {_superlative(measure)} so far: {_told(grid, known, standings, measure)[1]}" if known else ""
+        parts = [count("sweep.done", language, len(known), total=total),
+                 *(f"{several} {state_words(state, language)}" for state, several in ended.items())]
+        best = (say(f"sweep.so_far.{measure}", language, words=_told(grid, known, standings, measure, language)[1])
+                if known else "")
         return f"{', '.join(parts)}{best}."
-    best, words = _told(grid, known, standings, measure)
-    found = f"{_superlative(measure).capitalize()} of {total}: {words}"
+    best, words = _told(grid, known, standings, measure, language)
+    found = say(f"sweep.found.{measure}", language, total=total, words=words)
     if base is None:
         return f"{found}."
     if base == best:
-        return f"{found}; these are the settings that the sweep was built around."
+        return say("sweep.base.own", language, found=found)
     shown, reached = (number(standings[cell].value(measure)) for cell in (best, base))
-    verb = "reach" if measure == "best" else "have"
-    return f"{found}; the base settings {verb} {reached if reached != shown else 'the same to three digits'}."
+    return say(f"sweep.base.{measure}" if reached != shown else f"sweep.base.{measure}.same", language, found=found,
+               reached=reached)
 
 
 def number(value: float) -> str:
@@ -294,17 +289,11 @@ def number(value: float) -> str:
     return f"{value:.3f}" if abs(value) < 9.9995 else f"{value:.3g}"
 
 
-def _told(grid: Grid, known: list[int], standings: Sequence[Standing], measure: str) -> tuple[int, str]:
+def _told(grid: Grid, known: list[int], standings: Sequence[Standing], measure: str, language: str) -> tuple[int, str]:
     cell = min(known, key=lambda n: standings[n].value(measure))
     one = standings[cell]
-    if measure == "best":
-        return cell, (f"{grid.words(cell)}, validation cross-entropy {number(one.best)} at epoch {one.best_epoch}")
-    return cell, (f"{grid.words(cell)}, gap {number(one.gap)} at epoch {one.epochs}, where the best validation "
-                  f"cross-entropy was {number(one.best)}")
-
-
-def _superlative(measure: str) -> str:
-    return "best" if measure == "best" else "smallest gap"
+    return cell, say(f"sweep.told.{measure}", language, cell=grid.words(cell, language), best=number(one.best),
+                     best_epoch=one.best_epoch, gap=number(one.gap) if one.gap is not None else "", epochs=one.epochs)
 
 
 def _size(grid: Grid) -> str:

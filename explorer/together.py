@@ -15,6 +15,7 @@ from explorer.data.prepare import Prepared
 from explorer.stack import Stack
 from explorer.stopping import satisfied
 from explorer.training import PROGRESS_SECONDS, Emit, Outcome, State
+from explorer.weights import kernels_of, weight_size
 
 
 @dataclass(eq=False)
@@ -89,10 +90,10 @@ class _Recorder(keras.callbacks.Callback):
         losses, accuracies = (values.numpy() for values in self.stack.model.running())
         train_part, validation = (self.stack.measure(name, self.stop_those_who_ask) for name in ("train", "validation"))
         penalties = self.stack.model.penalty().numpy()
-        # What all members took together; each would have had its share of the cores.
-        seconds = time.perf_counter() - self._began
         self.epoch = epoch + 1
         states = self.stack.states()
+        # What all members took together; each would have had its share of the cores.
+        seconds = time.perf_counter() - self._began
         for i, member in self._left():
             penalty = float(penalties[i])
             member.last = {
@@ -105,6 +106,7 @@ class _Recorder(keras.callbacks.Callback):
                 "val_crossentropy": float(validation[i, 0]),
                 "val_accuracy": float(validation[i, 1]),
                 "penalty": penalty,
+                **weight_size(kernels_of(states[i], self.stack.variables)),
                 "seconds": seconds / len(self.members),
             }
             member.curve.append(member.last["val_crossentropy"])

@@ -15,6 +15,7 @@ from explorer import fast
 from explorer.config import Demand, RunConfig
 from explorer.data.prepare import Prepared
 from explorer.stopping import satisfied
+from explorer.weights import kernels_of, weight_size
 
 Emit = Callable[[str, dict[str, Any]], None]
 
@@ -75,7 +76,7 @@ def train(
         demands: asked before each epoch, so that a demand may grow while the run trains.
         emit: is told `("phase", {phase})`, `("progress", {epoch, step, steps})`, `("epoch", {epoch, loss,
             accuracy, train_crossentropy, train_accuracy, val_loss, val_crossentropy, val_accuracy, penalty,
-            seconds})` and `("score", {epoch, test_crossentropy, test_accuracy})`.
+            weights, zeros, seconds})` and `("score", {epoch, test_crossentropy, test_accuracy})`.
         should_stop: asked after each batch.
         keep: is given the state after each epoch; may store it or not.
         resume: where to go on.
@@ -129,10 +130,14 @@ def restore(course: Any, state: State) -> None:
         variable.assign(array)
 
 
-def _variables(course: Any) -> list[Any]:
+def _own(course: Any) -> list[Any]:
     # The network's own: weights, batch-norm statistics, seed generators; metrics start afresh each epoch.
     metrics = {id(variable) for variable in course.model.metrics_variables}
-    return [v for v in course.network.variables if id(v) not in metrics] + list(course.model.optimizer.variables)
+    return [v for v in course.network.variables if id(v) not in metrics]
+
+
+def _variables(course: Any) -> list[Any]:
+    return _own(course) + list(course.model.optimizer.variables)
 
 
 class _Recorder(keras.callbacks.Callback):
@@ -145,6 +150,7 @@ class _Recorder(keras.callbacks.Callback):
         self.course, self.emit, self.demands, self.keep, self.should_stop = course, emit, demands, keep, should_stop
         self.state, self.known, self.last, self.diverged = start, list(known[: start.epoch]), {}, False
         self._told = -math.inf
+        self._own = len(_own(course))
 
     @property
     def epoch(self) -> int:
@@ -180,6 +186,7 @@ class _Recorder(keras.callbacks.Callback):
         train_crossentropy, train_accuracy = self.course.measure("train", self.leave_if_asked)
         val_crossentropy, val_accuracy = self.course.measure("validation", self.leave_if_asked)
         penalty = float(sum(float(loss) for loss in self.course.network.losses))
+        state = capture(self.course, epoch + 1)
         self.last = {
             "epoch": epoch + 1,
             "loss": float(logs["loss"]),
@@ -190,12 +197,13 @@ class _Recorder(keras.callbacks.Callback):
             "val_crossentropy": val_crossentropy,
             "val_accuracy": val_accuracy,
             "penalty": penalty,
+            **weight_size(kernels_of(state.arrays, self._own)),
             "seconds": time.perf_counter() - self._began,
         }
         watched = ("loss", "train_crossentropy", "val_crossentropy")
         self.diverged = not all(math.isfinite(self.last[name]) for name in watched)
         self.known.append(val_crossentropy)
-        self.state = capture(self.course, epoch + 1)
+        self.state = state
         # Told before it is kept: a checkpoint never runs ahead of the epochs that are stored.
         self.emit("epoch", self.last)
         self.keep(self.state)

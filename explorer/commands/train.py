@@ -10,7 +10,7 @@ import time
 from dataclasses import fields
 from typing import Any
 
-from explorer import diagnosis, history, texts
+from explorer import diagnosis, history, naming
 from explorer.config import DEMAND_KINDS, KINDS, Demand, RunConfig
 from explorer.data import default_dataset
 from explorer.devices import DeviceError
@@ -20,6 +20,7 @@ from explorer.limits import require
 from explorer.settings import Settings
 from explorer.store import DIVERGED, FAILED, RUNNING
 from explorer.view import DONE, View
+from explorer.words import WRITTEN, say
 
 POLL_SECONDS = 0.05
 BAR = 24
@@ -31,7 +32,7 @@ def add_to(commands: Any) -> None:
         "train", help="train one run", description="Train one run, or show it if it is known already.")
     defaults = {field.name: field.default for field in (*fields(RunConfig), *fields(Demand))}
     for name, kind in {**KINDS, **DEMAND_KINDS}.items():
-        words = f"{texts.HELP[name]} Allowed: {kind.allowed}."
+        words = f"{naming.help_of(name, WRITTEN)} Allowed: {kind.allowed}."
         if name != "dataset" and defaults[name] is not None:
             words += f" Default: {kind.text(defaults[name])}."
         option = "--" + name.replace("_", "-")
@@ -142,9 +143,9 @@ class _Bar:
         if not self._enabled:
             return
         if view.state == RUNNING:
-            text = texts.PHASES.get(view.run.phase, view.run.phase)
+            text = say(f"phase.{view.run.phase}", WRITTEN)
             if view.seconds_left is not None:
-                text += f", about {texts.duration(view.seconds_left)} left"
+                text += f", about {naming.duration(view.seconds_left, WRITTEN)} left"
         else:
             text = f"waiting, {view.place} ahead"
         done = round(view.fraction * BAR)

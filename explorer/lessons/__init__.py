@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
 from explorer.comparison import Entry, Result
 from explorer.config import Demand, RunConfig
 
-LANGUAGES = {"en": "English", "ko": "한국어"}
 # What a claim says of the values of its runs, in the order in which it names them.
 RISES, FALLS, EQUAL, DIFFERENT = "rises", "falls", "equal", "different"
 HOLDS, FAILS, OPEN = "holds", "fails", "open"
@@ -66,16 +65,20 @@ class Part:
         runs: what is trained, and how far.
         claims: what the runs are said to show.
         measure: what the chart opens with.
+        again: for each run, the epochs that were trained before the first one shown, see `Entry`; empty where there are
+            none.
     """
 
     source: str
     runs: tuple[tuple[RunConfig, Demand], ...]
     claims: tuple[Claim, ...]
     measure: str = "crossentropy"
+    again: tuple[int, ...] = ()
 
     def entries(self) -> list[Entry]:
         """Its runs as a comparison."""
-        return [Entry(config, demand, colour=place) for place, (config, demand) in enumerate(self.runs)]
+        return [Entry(config, demand, colour=place, again=self.again[place] if self.again else 0)
+                for place, (config, demand) in enumerate(self.runs)]
 
     @property
     def datasets(self) -> set[str]:
@@ -85,7 +88,7 @@ class Part:
         """The same runs with other data, for where the source's own are not to be had."""
         runs = tuple((config.with_(dataset=instead, num_words=config.num_words, train_samples=config.train_samples)
                       if config.dataset == dataset else config, demand) for config, demand in self.runs)
-        return Part(self.source, runs, self.claims, self.measure)
+        return replace(self, runs=runs)
 
 
 @dataclass(frozen=True)

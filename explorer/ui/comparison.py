@@ -10,28 +10,27 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from explorer import comparison, history, overlay
+from explorer import comparison, contrast, history, naming, overlay, sweep
 from explorer.comparison import Entry, Result
 from explorer.config import Demand, RunConfig
 from explorer.devices import DeviceError
 from explorer.engine import Engine, QueueFull
 from explorer.fields import FieldError
-from explorer.store import DIVERGED, QUEUED, RUNNING
+from explorer.store import DIVERGED, FINISHED, QUEUED, RUNNING
 from explorer.ui import lessons, state
+from explorer.ui.speech import language, n, shown, t, told
 from explorer.view import DONE, UNKNOWN, View
 
 REFRESH_SECONDS = 0.5
 # How a run of the comparison stands; every other state is its own word.
-_STATES = {UNKNOWN: "not trained", QUEUED: "waiting", RUNNING: "training", DONE: "done"}
+_STATES = {UNKNOWN: "untrained", QUEUED: "waiting", RUNNING: "training", DONE: "done", FINISHED: "paused"}
 # Finished runs that one visitor's page remembers, so that the store is asked for the others alone.
 _MOST_REMEMBERED = 100
-_TITLES = {
-    "run": "Run", "state": "State", "parameters": "Parameters", "best_epoch": "Best epoch", "best": "Best val. CE",
-    "best_accuracy": "Val. acc. there", "gap_at_best": "Gap at best", "gap": "Gap at the end",
-    "test_accuracy": "Test acc.", "seconds": "Seconds", "device": "Device",
-}
+_COLUMNS = ("run", "state", "parameters", "best_epoch", "best", "best_accuracy", "gap_at_best", "gap", "test_accuracy",
+            "weights", "zeros", "seconds", "device")
 _FORMATS = {"parameters": "localized", "best_epoch": "%d", "best": "%.3f", "best_accuracy": "percent",
-            "gap_at_best": "%.3f", "gap": "%.3f", "test_accuracy": "percent", "seconds": "%.1f"}
+            "gap_at_best": "%.3f", "gap": "%.3f", "test_accuracy": "percent", "weights": "%.0f",
+            "zeros": "percent", "seconds": "%.1f"}
 
 
 def show(engine: Engine, config: RunConfig, demand: Demand) -> None:
@@ -39,7 +38,7 @@ def show(engine: Engine, config: RunConfig, demand: Demand) -> None:
     entries: list[Entry] = st.session_state["compared"]
     if not entries:
         return
-    st.subheader("Comparison", divider="gray")
+    st.subheader(t("comparison.title"), divider="gray", anchor=False)
     try:
         _arrange(entries, config)
         seeds = _view_controls()
@@ -53,27 +52,25 @@ def show(engine: Engine, config: RunConfig, demand: Demand) -> None:
 
 
 def _no_store(error: sqlite3.Error) -> None:
-    st.error(f"The store of runs cannot be used just now ({state.shown(str(error))}). Nothing that is finished "
-             "is lost.", icon=":material/error:")
+    st.error(t("page.no_store", why=told(str(error))), icon=":material/error:")
 
 
 # -- what is compared, and how it is drawn -------------------------------------------------------------------
 
 
 def _arrange(entries: Sequence[Entry], config: RunConfig) -> None:
-    for place, (entry, name) in enumerate(zip(entries, comparison.names(entries), strict=True)):
+    for place, (entry, name) in enumerate(zip(entries, comparison.names(entries, language()), strict=True)):
         with st.container(horizontal=True, vertical_alignment="center", key=f"compared_{place}", gap="small"):
-            st.button(name, key=f"open_{place}", type="tertiary", disabled=entry.config == config,
+            st.button(name, key=f"open_{place}", type="tertiary", disabled=entry.config == config and not entry.again,
                       icon=":material/visibility_off:" if entry.is_hidden else ":material/show_chart:",
-                      help="Puts this run's settings into the controls and shows it above.",
-                      on_click=state.fill, args=(entry.config, entry.demand))
-            for word, act, icon in (("Up", comparison.moved_up, "arrow_upward"),
-                                    ("Show" if entry.is_hidden else "Hide", comparison.toggled,
+                      help=t("comparison.open.help"), on_click=state.fill, args=(entry.config, entry.asked))
+            for word, act, icon in (("up", comparison.moved_up, "arrow_upward"),
+                                    ("show" if entry.is_hidden else "hide", comparison.toggled,
                                      "visibility" if entry.is_hidden else "visibility_off"),
-                                    ("Remove", comparison.without, "close")):
-                if word != "Up" or len(entries) > 1:
-                    st.button(word, key=f"{act.__name__}_{place}", type="tertiary", icon=f":material/{icon}:",
-                              on_click=_change, args=(act, place))
+                                    ("remove", comparison.without, "close")):
+                if word != "up" or len(entries) > 1:
+                    st.button(t(f"comparison.{word}"), key=f"{act.__name__}_{place}", type="tertiary",
+                              icon=f":material/{icon}:", on_click=_change, args=(act, place))
 
 
 def _change(act: Callable[[Sequence[Entry], int], list[Entry]], place: int) -> None:
@@ -84,24 +81,24 @@ def _change(act: Callable[[Sequence[Entry], int], list[Entry]], place: int) -> N
 
 def _view_controls() -> int:
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        st.selectbox("Show", tuple(overlay.MEASURES), key="compared_measure", format_func=overlay.MEASURES.get,
-                     persist_state="session", width=190, filter_mode=None,
-                     help="Gap is validation minus training cross-entropy; penalty is what the regularizer adds to the "
-                          "loss.")
-        st.selectbox("Smoothing", overlay.WIDTHS, key="compared_width", persist_state="session", width=150,
-                     filter_mode=None,
-                     format_func=lambda width: "off" if width == 1 else f"{width} epochs",
-                     help="Replaces each value by the mean of so many epochs around it. It hides noise, and it rounds "
-                          "off sharp turns: read best epochs with it off.")
-        st.segmented_control("Is it real? Seeds of each run", comparison.SEEDS, key="compared_seeds", default=1,
-                             required=True, persist_state="session",
-                             help="Repeats each run with the seeds that follow its own: the line is the mean, the band "
-                                  "reaches from the lowest to the highest. A difference smaller than the band may be "
-                                  "luck.")
-        st.toggle("Logarithmic epochs", key="compared_log_x", persist_state="session")
-        st.toggle("Logarithmic values", key="compared_log_y", persist_state="session",
-                  disabled=st.session_state["compared_measure"] == "accuracy",
-                  help="Values that are not positive have no place on it and are left out.")
+        st.selectbox(t("comparison.show_measure"), overlay.MEASURES, key="compared_measure",
+                     format_func=lambda name: t(f"metric.{name}"), persist_state="session", width=190, filter_mode=None,
+                     help=t("comparison.show_measure.help"))
+        st.selectbox(t("comparison.smoothing"), overlay.WIDTHS, key="compared_width", persist_state="session",
+                     width=150, filter_mode=None, help=t("comparison.smoothing.help"),
+                     format_func=lambda width: t("comparison.smoothing.off") if width == 1
+                     else naming.epochs(width, language()))
+        st.segmented_control(t("comparison.seeds"), comparison.SEEDS, key="compared_seeds", default=1,
+                             required=True, persist_state="session", help=t("comparison.seeds.help"))
+        st.toggle(t("comparison.log_x"), key="compared_log_x", persist_state="session")
+        st.toggle(t("comparison.log_y"), key="compared_log_y", persist_state="session",
+                  disabled=st.session_state["compared_measure"] in overlay.SHARES, help=t("comparison.log_y.help"))
+        st.toggle(t("comparison.panels"), key="compared_panels", persist_state="session",
+                  disabled=st.session_state["compared_measure"] not in overlay.TWO_SIDED,
+                  help=t("comparison.panels.help"))
+        st.toggle(t("comparison.printed"), key="compared_printed", persist_state="session",
+                  disabled=st.session_state["compared_measure"] not in overlay.TWO_SIDED,
+                  help=t("live.lines.help"))
     return st.session_state["compared_seeds"]
 
 
@@ -115,7 +112,7 @@ def _look(engine: Engine, entries: Sequence[Entry], seeds: int) -> list[list[Vie
     for entry in entries:
         views = []
         for config in entry.configs(seeds):
-            key = (engine.run_id(config), entry.demand)
+            key = (engine.run_id(config), entry.asked)
             view = memory.get(key) or engine.look(*key)
             if view.state == DONE:
                 memory[key] = view
@@ -127,17 +124,16 @@ def _look(engine: Engine, entries: Sequence[Entry], seeds: int) -> list[list[Vie
 
 
 def _train(engine: Engine, entries: Sequence[Entry], looked: Sequence[Sequence[View]]) -> None:
-    wanted = [(entry.demand, config) for entry, views in zip(entries, looked, strict=True)
+    wanted = [(entry.asked, config) for entry, views in zip(entries, looked, strict=True)
               for config, view in zip(entry.configs(len(views)), views, strict=True)
               if view.state != DONE and not view.is_live]
-    if wanted:
-        st.button(f"Train the {len(wanted)} that are not known yet" if len(wanted) > 1
-                  else "Train the one that is not known yet",
-                  key="compared_train", type="primary", icon=":material/play_arrow:", on_click=_submit,
-                  args=(engine, wanted))
-    problem = st.session_state.pop("compared_problem", None)
-    if problem:
-        st.error(state.shown(problem), icon=":material/error:")
+    with st.container():
+        if wanted:
+            st.button(n("comparison.train", len(wanted)), key="compared_train", type="primary",
+                      icon=":material/play_arrow:", on_click=_submit, args=(engine, wanted))
+        problem = st.session_state.pop("compared_problem", None)
+        if problem:
+            st.error(told(problem), icon=":material/error:")
 
 
 def _submit(engine: Engine, wanted: Sequence[tuple[Demand, RunConfig]]) -> None:
@@ -161,15 +157,17 @@ def _panel(engine: Engine, entries: Sequence[Entry], seeds: int, was_live: bool)
         return
     if any(view.is_live for views in looked for view in views) != was_live:
         st.rerun()  # buttons and timer belong to the page
-    names = comparison.names(entries)
-    tables = [[overlay.with_gap(history.table(view.epochs)) for view in views] for views in looked]
-    _curves(entries, names, tables, seeds)
+    names = comparison.names(entries, language())
+    tables = [[overlay.with_gap(entry.shown(history.table(view.epochs))) for view in views]
+              for entry, views in zip(entries, looked, strict=True)]
+    with st.container():
+        _curves(entries, names, tables, seeds)
     results = [[_result(view, table) for view, table in zip(views, each, strict=True)]
                for views, each in zip(looked, tables, strict=True)]
     chosen = _table(entries, names, looked, results, seeds)
     with st.container():
         _words(entries, names, results, chosen)
-        lessons.show_reading(engine, {entry.config: found[0] for entry, views, found in
+        lessons.show_reading(engine, {(entry.config, entry.again): found[0] for entry, views, found in
                                       zip(entries, looked, results, strict=True) if views[0].state == DONE})
 
 
@@ -182,31 +180,49 @@ def _curves(entries: Sequence[Entry], names: Sequence[str], tables: Sequence[Seq
     measure, width = st.session_state["compared_measure"], st.session_state["compared_width"]
     seen = [number for number, entry in enumerate(entries) if not entry.is_hidden]
     if not seen:
-        st.info("Every run of the comparison is hidden.", icon=":material/visibility_off:")
+        st.info(t("comparison.all_hidden"), icon=":material/visibility_off:")
         return
+    printed = st.session_state["compared_printed"] and measure in overlay.TWO_SIDED
     drawn = []
     for number in seen:
         begun = [table for table in tables[number] if len(table)] or tables[number][:1]
+        if printed:
+            begun = [history.as_printed(table) for table in begun]
         drawn.append(begun[0] if seeds == 1 else comparison.over_seeds(begun, overlay.columns(measure)))
     epochs = max(entries[number].demand.epochs for number in seen)
-    lines = tuple(overlay.Line(names[number], entries[number].colour) for number in seen)
+    lines = [overlay.Line(names[number], entries[number].colour) for number in seen]
     classes = min(entries[number].config.info.classes for number in seen)
-    made = _spec(lines, measure, epochs, classes, st.session_state["compared_log_x"],
-                 st.session_state["compared_log_y"], seeds > 1)
-    st.vega_lite_chart(overlay.frame(drawn, measure, width), made, key="chart_compared", width="stretch",
-                       alt=overlay.describe(measure))
+    given = (measure, epochs, classes, st.session_state["compared_log_x"], st.session_state["compared_log_y"],
+             seeds > 1, language(), printed)
+    if st.session_state["compared_panels"] and measure in overlay.TWO_SIDED:
+        _panels(drawn, lines, given, width)
+    else:
+        st.vega_lite_chart(overlay.frame(drawn, measure, width), _spec(tuple(lines), *given), key="chart_compared",
+                           width="stretch", alt=overlay.describe(measure, language()))
+    if printed:
+        st.caption(t("live.lines.note"))
     if width > 1:
-        st.caption(f"Smoothed: each point is the mean of the {width} epochs around it, of fewer near the ends. "
-                   "The table and the sentences use the values as measured.")
+        st.caption(t("comparison.smoothed", width=width))
     if seeds > 1:
-        st.caption("Lines are means over the seeds that have begun, as far as all of them have come; bands reach from "
-                   "the lowest to the highest.")
+        st.caption(t("comparison.bands"))
+
+
+def _panels(drawn: Sequence[pd.DataFrame], lines: Sequence[overlay.Line], given: tuple[Any, ...], width: int) -> None:
+    """One small chart a run, two beside one another, each with values from 0 to 1."""
+    for first in range(0, len(lines), 2):
+        for column, number in zip(st.columns(2), range(first, min(first + 2, len(lines))), strict=False):
+            with column:
+                st.vega_lite_chart(overlay.frame([drawn[number]], given[0], width),
+                                   _spec((lines[number],), *given, unit=True), key=f"chart_panel_{number}",
+                                   width="stretch", alt=overlay.describe(given[0], language()))
 
 
 @st.cache_data(show_spinner=False, max_entries=200)
 def _spec(lines: tuple[overlay.Line, ...], measure: str, epochs: int, classes: int, log_x: bool, log_y: bool,
-          bands: bool) -> dict[str, Any]:
-    return overlay.spec(overlay.chart(lines, measure, epochs, classes, log_x, log_y, bands))
+          bands: bool, language: str, printed: bool, unit: bool = False) -> dict[str, Any]:
+    return overlay.spec(overlay.chart(
+        lines, measure, epochs, classes, log_x, log_y, bands, language, unit=unit, printed=printed,
+        height=overlay.PANEL_HEIGHT if unit else overlay.HEIGHT))
 
 
 def _table(entries: Sequence[Entry], names: Sequence[str], looked: Sequence[Sequence[View]],
@@ -215,44 +231,45 @@ def _table(entries: Sequence[Entry], names: Sequence[str], looked: Sequence[Sequ
     rows = []
     for entry, name, views, found in zip(entries, names, looked, results, strict=True):
         one, view = found[0], views[0]
-        word = _STATES.get(view.state, view.state)
-        if view.state == DONE and view.run.status == DIVERGED:
-            word = DIVERGED
+        word = DIVERGED if view.state == DONE and view.run.status == DIVERGED else _STATES.get(view.state, view.state)
+        said = sweep.state_words(word, language())
         if view.is_live or (one and word not in ("done", DIVERGED)):
-            word = f"{word}, {len(view.epochs)} of {entry.demand.epochs}"
-        rows.append({"run": name, "state": word, "parameters": entry.config.parameters, **{
-            field: getattr(one, field, None) for field in _TITLES if field not in ("run", "state", "parameters")}})
-    table = pd.DataFrame(rows, columns=list(_TITLES))
+            said = f"{said}, {t('sweep.reached', reached=len(view.epochs), epochs=entry.asked.epochs)}"
+        rows.append({"run": name, "state": said, "parameters": entry.config.parameters, **{
+            field: getattr(one, field, None) for field in _COLUMNS if field not in ("run", "state", "parameters")}})
+    table = pd.DataFrame(rows, columns=list(_COLUMNS))
     event = st.dataframe(
         table, hide_index=True, key="compared_table", on_select="rerun", selection_mode="multi-row",
-        column_config={name: st.column_config.NumberColumn(title, format=_FORMATS[name]) if name in _FORMATS
-                       else st.column_config.TextColumn(title) for name, title in _TITLES.items()})
+        column_config={name: st.column_config.NumberColumn(t(f"comparison.column.{name}"), format=_FORMATS[name],
+                                                           help=t(f"comparison.column.{name}.help"))
+                       if name in _FORMATS else st.column_config.TextColumn(t(f"comparison.column.{name}"))
+                       for name in _COLUMNS})
     if seeds > 1:
-        st.caption("The table shows each run with its own seed.")
+        st.caption(t("comparison.own_seed"))
     marked = [place for place in event.selection.rows if place < len(entries)]
     if len(marked) >= 2:
         return sorted(marked)[:2]
     if len(entries) > 2:
-        st.caption("Tick two rows to read what differs between them; until then these are the first two.")
+        st.caption(t("comparison.tick"))
     return [0, 1] if len(entries) > 1 else []
 
 
 def _words(entries: Sequence[Entry], names: Sequence[str], results: Sequence[Sequence[Result | None]],
            chosen: Sequence[int]) -> None:
     if len(chosen) < 2:
-        st.caption("Change a control, train, and press Compare again: two runs get a sentence on what differs.")
+        st.caption(t("comparison.one"))
         return
-    one, other = (entries[place].config for place in chosen)
+    one, other = (entries[place] for place in chosen)
     titles = [names[place] for place in chosen]
-    told = [comparison.settings_sentence(one, other, titles)]
+    said = [contrast.settings_sentence(one, other, titles, language())]
     first, second = (results[place][0] for place in chosen)
     if first and second:
-        told.append(comparison.results_sentence(first, second, titles))
+        said.append(contrast.results_sentence(first, second, titles, language()))
     else:
-        told.append("What that changes is told as soon as both have an epoch.")
+        said.append(t("comparison.no_results"))
     seeds = [[found.best for found in results[place] if found] for place in chosen]
-    told.append(comparison.seeds_sentence(*seeds, titles))
-    st.markdown(state.shown(" ".join(filter(None, told))))
-    warning = comparison.warning(one, other)
+    said.append(contrast.seeds_sentence(*seeds, titles, language()))
+    st.markdown(shown(" ".join(filter(None, said))))
+    warning = contrast.warning(one, other, language())
     if warning:
         st.warning(warning, icon=":material/warning:")

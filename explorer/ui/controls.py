@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import streamlit as st
 
-from explorer import data, texts
+from explorer import data, naming
 from explorer.address import Parsed
 from explorer.catalogue import DATASETS
 from explorer.config import ACTIVATIONS, DECAYING, DEFAULT_WEIGHT_DECAY, DEMAND_KINDS, INITIALIZERS, KINDS, OPTIMIZERS
 from explorer.engine import Engine
 from explorer.fields import plain
 from explorer.ui import lessons, state
+from explorer.ui.speech import language, n, t
 
 EPOCHS = (1, 2, 3, 5, 10, 15, 20, 30, 40, 50, 75, 100, 150, 200, 300, 500)
 WORDS = (100, 200, 500, 1_000, 2_000, 5_000, 10_000, 20_000)
@@ -27,38 +28,39 @@ def show(engine: Engine) -> Parsed:
     with st.sidebar:
         lessons.choose(engine)
         _choice("dataset", tuple(DATASETS), on_change=state.dataset_changed,
-                format_func=lambda name: DATASETS[name].title)
+                format_func=lambda name: t(f"dataset.{name}"))
         info = DATASETS[st.session_state["dataset"]]
-        st.caption(info.note if data.present(info.name, engine.settings)
-                   else f"{info.note} Not on this machine yet: Train fetches {info.bytes / 1e6:.0f} MB first.")
-        _choice("architecture", (*texts.ARCHITECTURES, state.FREE), label=texts.TITLES["hidden"],
-                help=texts.HELP["hidden"])
+        note = t(f"dataset.{info.name}.note")
+        st.caption(note if data.present(info.name, engine.settings)
+                   else t("controls.fetch", note=note, megabytes=f"{info.bytes / 1e6:.0f}"))
+        _choice("architecture", (*state.ARCHITECTURES, state.FREE), label=t("control.hidden"),
+                help=t("control.hidden.help"), format_func=lambda name: t(f"architecture.{name}"))
         if st.session_state["architecture"] == state.FREE:
-            st.text_input("Units of each hidden layer", key="hidden", help=texts.HELP["hidden"],
+            st.text_input(t("architecture.free.units"), key="hidden", help=t("control.hidden.help"),
                           persist_state="session", placeholder="256-128", max_chars=60)
         size = st.empty()
-        _choice("regularizer", tuple(texts.CHOICES["regularizer"]))
+        _choice("regularizer", ("none", "l1", "l2", "l1_l2"))
         # With no regularizer its strength stays in sight, but out of use: the controls do not jump about.
         kind = st.session_state["regularizer"]
         for name in ("l1", "l2"):
             if name in kind or (name, kind) == ("l2", "none"):
-                label = texts.TITLES[name] if kind == "l1_l2" else "Strength"
+                label = t(f"control.{name}") if kind == "l1_l2" else t("control.strength")
                 _steps(name, _logarithmic(-6, 0), label=label, disabled=kind == "none")
         _slider("dropout", 0.0, 0.9, 0.05, format="%.2f")
         _steps("epochs", [number for number in EPOCHS if number <= engine.settings.max_epochs])
-        with st.expander("More about the data", icon=":material/database:"):
+        with st.expander(t("controls.data"), icon=":material/database:"):
             _data(engine)
-        with st.expander("More about the network", icon=":material/hub:"):
+        with st.expander(t("controls.network"), icon=":material/hub:"):
             _choice("activation", ACTIVATIONS)
-            st.toggle(texts.TITLES["batch_norm"], key="batch_norm", help=texts.HELP["batch_norm"])
-            st.toggle(texts.TITLES["regularize_output"], key="regularize_output",
-                      disabled=st.session_state["regularizer"] == "none", help=texts.HELP["regularize_output"])
+            st.toggle(t("control.batch_norm"), key="batch_norm", help=t("control.batch_norm.help"))
+            st.toggle(t("control.regularize_output"), key="regularize_output",
+                      disabled=st.session_state["regularizer"] == "none", help=t("control.regularize_output.help"))
             _choice("initializer", INITIALIZERS)
-        with st.expander("More about training", icon=":material/tune:"):
+        with st.expander(t("controls.training"), icon=":material/tune:"):
             _training(engine)
         lessons.choose_language()
         found = state.read(engine)
-        size.caption(f"**{plain(found.config.parameters)}** trainable parameters")
+        size.caption(t("controls.parameters", number=plain(found.config.parameters)))
     return found
 
 
@@ -69,19 +71,19 @@ def _data(engine: Engine) -> None:
         st.session_state["num_words"] = min(st.session_state["num_words"], most_words)
         _steps("num_words", [number for number in WORDS if number <= most_words] or [most_words], most=most_words)
     st.segmented_control(
-        texts.TITLES["validation"], ("holdout", "test"), key="validation", required=True, width="stretch",
-        help=texts.HELP["validation"],
-        format_func=lambda name: {"holdout": "Held-out part", "test": "Test set"}[name])
+        t("control.validation"), ("holdout", "test"), key="validation", required=True, width="stretch",
+        help=t("control.validation.help"), format_func=lambda name: t(f"choice.validation.{name}"))
     share = 0.0
     if st.session_state["validation"] == "holdout":
         _slider("share", KINDS["validation"].low, KINDS["validation"].high, 0.01, format="percent",
-                label="Held-out share", help=texts.HELP["validation"])
+                label=t("control.share"), help=t("control.validation.help"))
         share = st.session_state["share"]
     room = min(info.train_rows - round(share * info.train_rows), engine.settings.max_samples)
     if (st.session_state["train_samples"] or 0) >= room:
         st.session_state["train_samples"] = None
     _steps("train_samples", [number for number in SAMPLES if number < room] + [None], most=room - 1,
-           format_func=lambda number: f"all {plain(room)}" if number is None else plain(number))
+           format_func=lambda number: t("control.train_samples.all", rows=plain(room)) if number is None
+           else plain(number))
     _slider("label_noise", KINDS["label_noise"].low, KINDS["label_noise"].high, 0.05, format="percent")
 
 
@@ -91,26 +93,28 @@ def _training(engine: Engine) -> None:
     if st.session_state["optimizer"] in DECAYING:
         _steps("weight_decay", sorted([0.0, *DEFAULT_WEIGHT_DECAY.values(), *_logarithmic(-6, 0)]))
     _steps("batch_size", BATCHES)
-    st.toggle("Early stopping", key="early_stopping", help=texts.HELP["patience"])
+    st.toggle(t("control.early_stopping"), key="early_stopping", help=t("control.patience.help"))
     if st.session_state["early_stopping"]:
-        _number("patience", DEMAND_KINDS["patience"], label="Patience in epochs")
+        _number("patience", DEMAND_KINDS["patience"], label=t("control.early_stopping.patience"))
     _number("seed", KINDS["seed"])
     st.fragment(_wait_for_hardware, run_every=1 if engine.hardware is None else None)(engine, engine.hardware is None)
     devices = ["auto", "cpu", *(f"gpu:{gpu.index}" for gpu in (engine.hardware.gpus if engine.hardware else ()))]
     if st.session_state["device"] not in devices:
         devices.append(st.session_state["device"])
     label = engine.hardware.label if engine.hardware else str.upper
-    _choice("device", tuple(devices), format_func=lambda name: "Automatic" if name == "auto" else label(name))
+    _choice("device", tuple(devices), format_func=lambda name: t("choice.device.auto") if name == "auto"
+            else label(name))
     if engine.hardware:
-        st.caption(f"{engine.hardware.cpu}, {engine.hardware.memory_mb / 1024:.0f} GB of memory, "
-                   f"{len(engine.hardware.gpus) or 'no'} graphics card{'s' if len(engine.hardware.gpus) != 1 else ''}")
+        cards = len(engine.hardware.gpus)
+        st.caption(t("controls.hardware", cpu=engine.hardware.cpu, memory=f"{engine.hardware.memory_mb / 1024:.0f}",
+                     cards=n("controls.cards", cards) if cards else t("controls.cards.none")))
 
 
 def _wait_for_hardware(engine: Engine, was_unknown: bool) -> None:
     if engine.is_broken:
-        st.caption("The training process does not start: run `python -m explorer doctor` to see why.")
+        st.caption(t("controls.broken"))
     elif engine.hardware is None:
-        st.caption("Looking for the hardware …")
+        st.caption(t("controls.looking"))
     elif was_unknown:
         st.rerun()
 
@@ -119,20 +123,19 @@ def _wait_for_hardware(engine: Engine, was_unknown: bool) -> None:
 
 
 def _choice(name: str, options: tuple, label: str = "", help: str = "", **more) -> None:
-    words = texts.CHOICES.get(name, {})
-    more.setdefault("format_func", lambda option: words.get(option, option))
-    st.selectbox(label or texts.TITLES[name], options, key=name, help=help or texts.HELP[name],
+    more.setdefault("format_func", lambda option: naming.option(name, option, language()))
+    st.selectbox(label or t(f"control.{name}"), options, key=name, help=help or t(f"control.{name}.help"),
                  persist_state="session", filter_mode=None, **more)
 
 
 def _slider(name: str, low: float, high: float, step: float, label: str = "", help: str = "", **more) -> None:
-    st.slider(label or texts.TITLES[name], float(low), float(high), step=step, key=name,
-              help=help or texts.HELP[name], persist_state="session", **more)
+    st.slider(label or t(f"control.{name}"), float(low), float(high), step=step, key=name,
+              help=help or t(f"control.{name}.help"), persist_state="session", **more)
 
 
 def _number(name: str, kind, label: str = "") -> None:
-    st.number_input(label or texts.TITLES[name], int(kind.low), int(kind.high), step=1, key=name,
-                    help=texts.HELP[name], persist_state="session")
+    st.number_input(label or t(f"control.{name}"), int(kind.low), int(kind.high), step=1, key=name,
+                    help=t(f"control.{name}.help"), persist_state="session")
 
 
 def _steps(name: str, options: list | tuple, label: str = "", most: int | None = None, **more) -> None:
@@ -145,7 +148,7 @@ def _steps(name: str, options: list | tuple, label: str = "", most: int | None =
         numbers = [o for o in options if o is not None]
         st.session_state[name] = min(numbers, key=lambda option: abs(option - st.session_state[name]))
     more.setdefault("format_func", plain)
-    st.select_slider(label or texts.TITLES[name], options, key=name, help=texts.HELP[name],
+    st.select_slider(label or t(f"control.{name}"), options, key=name, help=t(f"control.{name}.help"),
                      persist_state="session", **more)
 
 

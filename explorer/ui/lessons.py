@@ -6,40 +6,30 @@ from collections.abc import Sequence
 
 import streamlit as st
 
-from explorer import comparison, lessons
+from explorer import comparison, lessons, naming
 from explorer.comparison import Result
 from explorer.engine import Engine
 from explorer.lessons import FAILS, HOLDS, OPEN, reading
 from explorer.lessons.presets import LESSONS, available
 from explorer.ui import state
+from explorer.ui.speech import language, shown, t
+from explorer.words import LANGUAGES
 
 FREE = ""
-_TITLES = {"en": "Lesson", "ko": "수업"}
-_FREE = {"en": "None: explore freely", "ko": "없음: 자유롭게 살펴보기"}
-_SOURCE = {"en": "After: {source}. Like the source, it validates on the test set.",
-           "ko": "출처: {source}. 출처와 같이 테스트 세트로 검증합니다."}
-_OURS = {"en": "The sources recommend it; none of them shows it.",
-         "ko": "출처들이 권하지만 보여 주지는 않는 실험입니다."}
-_INSTEAD = {"en": "The data of the source are not on this machine: {title} are used instead, so numbers differ.",
-            "ko": "출처의 데이터가 이 컴퓨터에 없어 {title} 데이터를 대신 씁니다. 숫자가 출처와 다를 수 있습니다."}
-_LOOK = {"en": "What to look for", "ko": "살펴볼 것"}
-_CLAIMS = {"en": "What the runs say", "ko": "실행이 말하는 것"}
 _MARKS = {HOLDS: ":material/check_circle:", FAILS: ":material/cancel:", OPEN: ":material/pending:"}
 
 
 def choose(engine: Engine) -> None:
-    """The choice of a lesson, in the sidebar, in the visitor's language."""
-    language = st.session_state["language"]
-    st.selectbox(_TITLES[language], (FREE, *LESSONS), key="lesson", persist_state="session", filter_mode=None,
-                 format_func=lambda name: lessons.text(name, language).title if name else _FREE[language],
-                 on_change=_opened, args=(engine,),
-                 help="Loads the runs of one of the sources' experiments into the comparison; all controls stay free.")
+    """The choice of a lesson, in the sidebar."""
+    st.selectbox(t("lesson.choose"), (FREE, *LESSONS), key="lesson", persist_state="session", filter_mode=None,
+                 format_func=lambda name: lessons.text(name, language()).title if name else t("lesson.none"),
+                 on_change=_opened, args=(engine,), help=t("lesson.help"))
 
 
 def choose_language() -> None:
-    """The language of the lessons, at the end of the sidebar."""
-    st.segmented_control("Language of the lessons · 수업 언어", tuple(lessons.LANGUAGES), key="language",
-                         format_func=lessons.LANGUAGES.get, required=True, persist_state="session")
+    """The language of the page, at the end of the sidebar."""
+    st.segmented_control(t("page.language"), tuple(LANGUAGES), key="language", format_func=LANGUAGES.get,
+                         required=True, persist_state="session")
 
 
 def _opened(engine: Engine) -> None:
@@ -68,44 +58,40 @@ def load_asked(engine: Engine) -> None:
 
 def show(engine: Engine) -> None:
     """The question of the chosen lesson, its source and what to look for; nothing without a lesson."""
-    name, language = st.session_state["lesson"], st.session_state["language"]
+    name = st.session_state["lesson"]
     if name == FREE:
         return
-    words, parts = lessons.text(name, language), LESSONS[name]
+    words, parts = lessons.text(name, language()), LESSONS[name]
     with st.container(border=True, key="lesson_panel"):
         st.subheader(words.title, anchor=False)
         st.markdown(words.question)
         if len(parts) > 1:
             # Two parts of one source differ in their runs, which then name them.
-            titles = [f"{number + 1}. {one.source or ' / '.join(comparison.names(one.entries()))}"
+            titles = [f"{number + 1}. {one.source or ' / '.join(comparison.names(one.entries(), language()))}"
                       for number, one in enumerate(parts)]
-            st.segmented_control(_TITLES[language], range(len(parts)), key="lesson_part", required=True,
+            st.segmented_control(t("lesson.choose"), range(len(parts)), key="lesson_part", required=True,
                                  label_visibility="collapsed", format_func=titles.__getitem__, on_change=load,
                                  args=(engine,), persist_state="session")
         original = parts[st.session_state["lesson_part"]]
         used = available(name, st.session_state["lesson_part"], engine.settings)
-        if original.source:
-            st.caption(_SOURCE[language].format(source=original.source))
-        else:
-            st.caption(_OURS[language])
+        st.caption(t("lesson.source", source=original.source) if original.source else t("lesson.ours"))
         if used != original:
-            title = used.runs[0][0].info.title
-            st.caption(_INSTEAD[language].format(title=title))
-        st.markdown(f"**{_LOOK[language]}:** {words.look}")
+            st.caption(t("lesson.instead", dataset=naming.dataset(used.runs[0][0], language())))
+        st.markdown(f"**{t('lesson.look')}:** {words.look}")
 
 
 def show_reading(engine: Engine, results: dict[object, Result | None]) -> None:
     """Each claim of the lesson with its numbers; nothing without a lesson.
 
     Args:
-        results: of the runs that are done, by their config.
+        results: of the runs that are done, by their config and the epochs trained before.
     """
-    name, language = st.session_state["lesson"], st.session_state["language"]
+    name = st.session_state["lesson"]
     if name == FREE:
         return
     used = available(name, st.session_state["lesson_part"], engine.settings)
-    found: Sequence[Result | None] = [results.get(config) for config, _ in used.runs]
-    names = comparison.names(used.entries())
-    st.markdown(f"**{_CLAIMS[language]}**")
+    found: Sequence[Result | None] = [results.get((one.config, one.again)) for one in used.entries()]
+    names = comparison.names(used.entries(), language())
+    st.markdown(f"**{t('lesson.claims')}**")
     st.markdown("\n".join(f"- {_MARKS[claim.verdict(found)]} "
-                          f"{state.shown(reading.sentence(claim, names, found, language))}" for claim in used.claims))
+                          f"{shown(reading.sentence(claim, names, found, language()))}" for claim in used.claims))

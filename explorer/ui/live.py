@@ -9,7 +9,7 @@ from collections.abc import Callable
 import pandas as pd
 import streamlit as st
 
-from explorer import charts, diagnosis, history, texts
+from explorer import charts, diagnosis, history, naming
 from explorer.config import Demand, RunConfig
 from explorer.data import EMBEDDED
 from explorer.devices import DeviceError
@@ -18,14 +18,17 @@ from explorer.fields import FieldError, plain
 from explorer.stopping import stopping_epoch
 from explorer.store import DIVERGED, FAILED, FINISHED, INTERRUPTED, QUEUED, STOPPED
 from explorer.ui import state
+from explorer.ui.speech import language, n, t, told
 from explorer.view import DONE, UNKNOWN, View
 
 REFRESH_SECONDS = 0.3
 # Failing in one of these, it is the data that are at fault.
 DATA_PHASES = ("loading", "downloading", "preparing")
+# What the training line shows: measured like the validation line, or as Keras prints it.
+LINES = ("measured", "printed")
 
 
-def _guarded(draw: Callable[..., None]) -> Callable[..., None]:
+def guarded(draw: Callable[..., None]) -> Callable[..., None]:
     """Where the store cannot be read, the page says so in one sentence."""
 
     @functools.wraps(draw)
@@ -33,57 +36,58 @@ def _guarded(draw: Callable[..., None]) -> Callable[..., None]:
         try:
             draw(*args)
         except sqlite3.Error as error:
-            st.error(f"The store of runs cannot be used just now ({state.shown(str(error))}). Nothing that is finished "
-                     "is lost: wait a moment and reload the page; if it lasts, free disk space or ask the operator.",
-                     icon=":material/error:")
+            st.error(t("page.no_store", why=told(str(error))), icon=":material/error:")
 
     return guarded
 
 
-@_guarded
+@guarded
 def show(engine: Engine, config: RunConfig, demand: Demand) -> None:
     """Draw the run: its buttons, then everything that moves."""
     run_id = engine.run_id(config)
     view = engine.look(run_id, demand)
     _head(engine, config, demand, run_id, view)
-    _elsewhere(engine, run_id)
+    # Whatever comes and goes here, what follows keeps its place: the page updates it by its place.
+    with st.container():
+        _elsewhere(engine, run_id)
     # A timer runs only while there is something to wait for.
     panel = st.fragment(_panel, run_every=REFRESH_SECONDS if view.is_live else None)
     panel(engine, config, demand, run_id, view.is_live)
 
 
+def _title(config: RunConfig) -> str:
+    return t("live.run", name=naming.short(config, language()), dataset=naming.dataset(config, language()))
+
+
 def _head(engine: Engine, config: RunConfig, demand: Demand, run_id: str, view: View) -> None:
-    with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
-        words = f", {plain(config.num_words)} words" if config.num_words else ""
-        with st.container(width="stretch", gap=None):
-            st.markdown(f"**{config.name}** on {config.info.title}{words}")
-            st.caption(f"{plain(config.parameters)} parameters · {plain(config.rows)} examples to fit")
-        with st.container(horizontal=True, width="content"):
-            _buttons(engine, config, demand, run_id, view)
-    problem = st.session_state.pop("problem", None)
-    if problem:
-        st.error(state.shown(problem), icon=":material/error:")
+    with st.container():
+        with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
+            words = t("live.words", words=plain(config.num_words)) if config.num_words else ""
+            with st.container(width="stretch", gap=None):
+                st.markdown(f"{_title(config)}{words}")
+                st.caption(t("live.size", parameters=plain(config.parameters), rows=plain(config.rows)))
+            with st.container(horizontal=True, width="content"):
+                _buttons(engine, config, demand, run_id, view)
+        problem = st.session_state.pop("problem", None)
+        if problem:
+            st.error(told(problem), icon=":material/error:")
 
 
 def _buttons(engine: Engine, config: RunConfig, demand: Demand, run_id: str, view: View) -> None:
     ask = {"on_click": _submit, "args": (engine, config, demand), "type": "primary"}
     if view.is_live:
-        st.button("Stop", key="stop", icon=":material/stop:", on_click=_stop, args=(engine, run_id),
-                  disabled=bool(view.run and view.run.stop),
-                  help="Ends training within one batch and keeps what was reached.")
+        st.button(t("live.stop"), key="stop", icon=":material/stop:", on_click=_stop, args=(engine, run_id),
+                  disabled=bool(view.run and view.run.stop), help=t("live.stop.help"))
     elif view.state == DONE:
-        st.button("Trained", key="train", icon=":material/check:", disabled=True,
-                  help="This run is known as far as it is wanted. Change a control, or raise the epochs to go on.")
+        st.button(t("live.trained"), key="train", icon=":material/check:", disabled=True, help=t("live.trained.help"))
     elif view.reached:
-        st.button(f"Continue to epoch {demand.epochs}", key="continue", icon=":material/play_arrow:",
-                  help=f"Goes on after epoch {view.reached}, as if it had never stopped.", **ask)
+        st.button(t("live.continue", epochs=demand.epochs), key="continue", icon=":material/play_arrow:",
+                  help=t("live.continue.help", reached=view.reached), **ask)
     else:
-        st.button("Train", key="train", icon=":material/play_arrow:",
-                  help="Trains this network for real, with Keras.", **ask)
-    beside = any(entry.config == config for entry in st.session_state["compared"])
-    st.button("In the comparison" if beside else "Compare", key="compare", icon=":material/stacked_line_chart:",
-              on_click=state.compare, args=(config, demand), disabled=beside,
-              help="Keeps this run below, so that others can be laid over it.")
+        st.button(t("live.train"), key="train", icon=":material/play_arrow:", help=t("live.train.help"), **ask)
+    beside = any(entry.config == config and not entry.again for entry in st.session_state["compared"])
+    st.button(t("live.compared" if beside else "live.compare"), key="compare", icon=":material/stacked_line_chart:",
+              on_click=state.compare, args=(config, demand), disabled=beside, help=t("live.compare.help"))
 
 
 def _submit(engine: Engine, config: RunConfig, demand: Demand) -> None:
@@ -113,13 +117,15 @@ def _elsewhere(engine: Engine, run_id: str) -> None:
             del mine[other]
             continue
         with st.container(horizontal=True, vertical_alignment="center"):
-            st.caption(f"Still training: **{config.name}** on {config.info.title}, "
-                       f"{view.reached} of {demand.epochs} epochs.", width="content")
-            st.button("Show it", key=f"show_{other}", type="tertiary", on_click=state.fill, args=(config, demand))
-            st.button("Stop it", key=f"stop_{other}", type="tertiary", on_click=_stop, args=(engine, other))
+            st.caption(t("live.elsewhere", run=_title(config), reached=view.reached, epochs=demand.epochs),
+                       width="content")
+            st.button(t("live.elsewhere.show"), key=f"show_{other}", type="tertiary", on_click=state.fill,
+                      args=(config, demand))
+            st.button(t("live.elsewhere.stop"), key=f"stop_{other}", type="tertiary", on_click=_stop,
+                      args=(engine, other))
 
 
-@_guarded
+@guarded
 def _panel(engine: Engine, config: RunConfig, demand: Demand, run_id: str, was_live: bool) -> None:
     # Whether it has ended is read with the rows, in one snapshot: the last epoch is never missed.
     view = engine.look(run_id, demand)
@@ -133,14 +139,14 @@ def _panel(engine: Engine, config: RunConfig, demand: Demand, run_id: str, was_l
     _curves(shown, config, demand)
     with st.container():
         found = diagnosis.diagnose(shown)
-        words = diagnosis.sentence(found)
+        words = diagnosis.sentence(found, language())
         if words:
             st.markdown(words)
         _notice(view)
     if view.epochs:
         if not view.is_live:
             _results(view)
-        with st.expander("The numbers, epoch by epoch", icon=":material/table_rows:"):
+        with st.expander(t("live.numbers"), icon=":material/table_rows:"):
             st.dataframe(shown, hide_index=True, height=240, column_config=_columns())
 
 
@@ -149,33 +155,32 @@ def _status(engine: Engine, view: View) -> None:
     fraction, text = view.fraction, ""
     run = view.run
     if view.state == UNKNOWN:
-        text = "Not trained yet"
+        text = t("live.status.unknown")
     elif view.state == QUEUED and engine.hardware is None:
-        text = f"{texts.PHASES['starting']} …"
+        text = f"{t('phase.starting')} …"
     elif view.state == QUEUED:
-        ahead = f"{view.place} {'run' if view.place == 1 else 'runs'} ahead" if view.place else "next"
-        text = f"Waiting in the queue: {ahead}"
+        text = n("live.status.queued", view.place) if view.place else t("live.status.next")
     elif view.state == DONE and len(view.epochs) < view.demand.epochs and run.status != DIVERGED:
         stop = stopping_epoch([row["val_crossentropy"] for row in view.epochs], view.demand.patience)
-        fraction, text = 1.0, f"Early stopping after epoch {stop} of at most {view.demand.epochs}"
+        fraction, text = 1.0, t("live.status.stopped", stop=stop, epochs=view.demand.epochs)
     elif not view.is_live:
-        text = f"{len(view.epochs)} of {view.demand.epochs} epochs"
+        text = t("live.status.still", reached=len(view.epochs), epochs=view.demand.epochs)
     elif run.phase == "downloading":
         done, total = run.progress.get("done", 0), run.progress.get("total", 0)
         fraction = min(1.0, done / total) if total else 0.0
-        text = f"Downloading the data: {done / 1e6:.1f} of {total / 1e6:.1f} MB"
+        text = t("live.status.downloading", done=f"{done / 1e6:.1f}", total=f"{total / 1e6:.1f}")
     elif run.phase != "training":
-        text = f"{texts.PHASES.get(run.phase, run.phase)} …"
+        text = f"{t('phase.' + (run.phase or 'starting'))} …"
     else:
         # Where a checkpoint was lost, epochs that are stored already are computed again.
-        title = "Computing again epoch" if view.epoch <= view.reached else "Epoch"
-        parts = [f"{title} {min(view.epoch, view.demand.epochs)} of {view.demand.epochs}"]
+        parts = [t("live.status.again" if view.epoch <= view.reached else "live.status.epoch",
+                   epoch=min(view.epoch, view.demand.epochs), epochs=view.demand.epochs)]
         if run.progress.get("step"):
-            parts.append(f"batch {run.progress['step']} of {run.progress['steps']}")
+            parts.append(t("live.status.batch", step=run.progress["step"], steps=run.progress["steps"]))
         if view.seconds_per_epoch is not None:
-            parts.append(f"{view.seconds_per_epoch:.2f} s per epoch")
-            parts.append(f"about {texts.duration(view.seconds_left)} left")
-        parts.append(run.device or "device being chosen")
+            parts.append(t("live.status.pace", seconds=f"{view.seconds_per_epoch:.2f}"))
+            parts.append(t("live.status.left", duration=naming.duration(view.seconds_left, language())))
+        parts.append(run.device or t("live.status.no_device"))
         text = " · ".join(parts)
     st.progress(fraction, text)
 
@@ -183,12 +188,13 @@ def _status(engine: Engine, view: View) -> None:
 def _failure(view: View, config: RunConfig) -> None:
     if view.is_live or view.run is None:
         return
-    message = state.shown(view.run.message)
+    message = told(view.run.message)
     if view.run.status == FAILED:
         st.error(message, icon=":material/error:")
         if view.run.phase in DATA_PHASES and config.dataset in EMBEDDED:
             instead = EMBEDDED[config.dataset]
-            st.button(f"Go on with the embedded data: {config.with_(dataset=instead).info.title}", key="embedded",
+            title = naming.dataset(config.with_(dataset=instead), language())
+            st.button(t("live.embedded", dataset=title), key="embedded",
                       on_click=_use_embedded, args=(config, view.demand, instead))
     elif view.run.status == INTERRUPTED:
         st.warning(f"{message} {_reached(view)}", icon=":material/warning:")
@@ -196,19 +202,15 @@ def _failure(view: View, config: RunConfig) -> None:
 
 def _notice(view: View) -> None:
     if view.state == UNKNOWN:
-        st.info("Press **Train** and watch the two lines: while both fall, the network learns; when the dashed one "
-                "turns up and the solid one falls on, it memorises. The controls are in the panel on the left.",
-                icon=":material/school:")
+        st.info(t("live.hint"), icon=":material/school:")
     elif view.run.status == STOPPED and view.state != DONE:
-        st.info(f"{state.shown(view.run.message) or 'Stopped.'} {_reached(view)}", icon=":material/pause_circle:")
+        st.info(f"{told(view.run.message) or t('live.stopped')} {_reached(view)}", icon=":material/pause_circle:")
     elif view.run.status in (FINISHED, DIVERGED) and view.run.message:
-        st.warning(state.shown(view.run.message), icon=":material/warning:")
+        st.warning(told(view.run.message), icon=":material/warning:")
 
 
 def _reached(view: View) -> str:
-    if not view.reached:
-        return "No epoch was complete yet."
-    return f"{view.reached} {'epoch is' if view.reached == 1 else 'epochs are'} kept."
+    return n("live.kept", view.reached) if view.reached else t("live.kept.none")
 
 
 def _use_embedded(config: RunConfig, demand: Demand, dataset: str) -> None:
@@ -216,37 +218,42 @@ def _use_embedded(config: RunConfig, demand: Demand, dataset: str) -> None:
 
 
 def _curves(shown: pd.DataFrame, config: RunConfig, demand: Demand) -> None:
-    rows = charts.frame(shown, demand.patience)
+    printed = st.session_state.get("live_lines") == "printed"
+    rows = charts.frame(history.as_printed(shown) if printed else shown, demand.patience)
     for column, metric in zip(st.columns(2), charts.METRICS, strict=True):
         with column:
             # Neither the chart nor its text alternative may change while a run trains: each change would make the
             # chart anew. The numbers are in the labels of its points and in the sentence below.
-            st.vega_lite_chart(rows, _spec(metric, demand.epochs, config.info.classes), key=f"chart_{metric}",
-                               width="stretch", alt=charts.describe(metric))
+            st.vega_lite_chart(rows, _spec(metric, demand.epochs, config.info.classes, language(), printed),
+                               key=f"chart_{metric}", width="stretch", alt=charts.describe(metric, language()))
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.segmented_control(t("live.lines"), LINES, key="live_lines", default="measured", required=True,
+                             format_func=lambda name: t(f"live.lines.{name}"), persist_state="session",
+                             help=t("live.lines.help"), label_visibility="collapsed")
+        if printed:
+            st.caption(t("live.lines.note"), width="content")
 
 
 @st.cache_data(show_spinner=False, max_entries=200)
-def _spec(metric: str, epochs: int, classes: int) -> dict:
-    return charts.spec(charts.curves(metric, epochs, classes))
+def _spec(metric: str, epochs: int, classes: int, language: str, printed: bool) -> dict:
+    return charts.spec(charts.curves(metric, epochs, classes, language, printed))
 
 
 def _columns() -> dict[str, object]:
-    return {name: st.column_config.NumberColumn(title, format="%d" if name == "epoch" else "%.4f")
-            for name, title in history.TITLES.items()}
+    return {name: st.column_config.NumberColumn(t(f"column.{name}"), format="%d" if name == "epoch" else "%.4f")
+            for name in history.COLUMNS}
 
 
 def _results(view: View) -> None:
     with st.container(horizontal=True, key="results", gap="medium"):
         if view.score:
-            st.metric("Test accuracy", f"{view.score['test_accuracy']:.1%}", width="content",
-                      help="Share of the test examples that are classified correctly, after the last epoch shown.")
-            st.metric("Test cross-entropy", f"{view.score['test_crossentropy']:.3f}", width="content",
-                      help="How surprised the network is by the test labels, after the last epoch shown; lower is "
-                           "better.")
-        st.metric("Epochs", len(view.epochs), width="content")
-        st.metric("Duration", texts.duration(sum(row["seconds"] for row in view.epochs)), width="content",
-                  help="Time spent training these epochs.")
-        st.metric("Device", view.run.device or "–", width="content")
+            st.metric(t("live.test_accuracy"), f"{view.score['test_accuracy']:.1%}", width="content",
+                      help=t("live.test_accuracy.help"))
+            st.metric(t("live.test_crossentropy"), f"{view.score['test_crossentropy']:.3f}", width="content",
+                      help=t("live.test_crossentropy.help"))
+        st.metric(t("control.epochs"), len(view.epochs), width="content")
+        st.metric(t("live.duration"), naming.duration(sum(row["seconds"] for row in view.epochs), language()),
+                  width="content", help=t("live.duration.help"))
+        st.metric(t("control.device"), view.run.device or "–", width="content")
     if not view.score and view.scored:
-        after = ", ".join(map(str, view.scored))
-        st.caption(f"The test set was scored after epoch {after}; it is touched only when a run ends.")
+        st.caption(t("live.scored", epochs=", ".join(map(str, view.scored))))

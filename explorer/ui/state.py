@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import re
 import time
 
 import streamlit as st
 
-from explorer import comparison, sweep, texts
+from explorer import comparison, sweep
 from explorer.address import Parsed, explain, parse, query
 from explorer.config import (
     DECAYING,
@@ -20,10 +19,16 @@ from explorer.config import (
 )
 from explorer.engine import Engine
 from explorer.fields import FieldError
-from explorer.lessons import LANGUAGES
 from explorer.lessons.presets import LESSONS, available
+from explorer.ui.speech import browsers
+from explorer.words import LANGUAGES
 
-FREE = "Free"
+# Sizes by name, and the name of every other size; `hidden` itself is in the address.
+ARCHITECTURES = {
+    "tiny": (4, 4), "small": (16, 16), "medium": (64, 64), "large": (512, 512), "huge": (1024, 1024),
+    "deep": (100,) * 6,
+}
+FREE = "free"
 # Longer than this after it was left, an address is one that somebody has gone back to.
 LATE_SECONDS = 3.0
 
@@ -48,21 +53,21 @@ def open_address(engine: Engine, default_dataset: str) -> None:
     fill(found.config, demand)
     fill_grid(asked.get("grid", ""), engine, found.config)
     st.session_state["compared"], unsound = comparison.read(asked.get("compare", ""), engine.settings)
-    st.session_state["messages"] += unsound
+    st.session_state["messages"] += [explain(error) for error in unsound]
     _fill_lesson(asked)
     st.session_state["address"] = asked
 
 
 def _fill_lesson(asked: dict[str, str]) -> None:
     """Set the lesson and the language to those of an address; a lesson's runs are loaded where it names none."""
-    name, number, language = asked.get("lesson", ""), asked.get("part", "1"), asked.get("lang", _browsers_language())
+    name, number, language = asked.get("lesson", ""), asked.get("part", "1"), asked.get("lang", browsers())
     if name and name not in LESSONS:
         error = FieldError("lesson", f"one of {', '.join(LESSONS)}", name)
-        st.session_state["messages"].append(f"{error} None is used instead.")
+        st.session_state["messages"].append(f"{error} It is left out.")
         name = ""
     if language not in LANGUAGES:
         error = FieldError("lang", f"one of {', '.join(LANGUAGES)}", language)
-        language = _browsers_language()
+        language = browsers()
         st.session_state["messages"].append(f"{error} {language} is used instead.")
     parts = len(LESSONS.get(name, ("",)))
     if number not in [str(one + 1) for one in range(parts)]:
@@ -75,11 +80,6 @@ def _fill_lesson(asked: dict[str, str]) -> None:
         st.session_state["lesson_to_load"] = not asked.keys() & (KINDS.keys() | DEMAND_KINDS.keys())
 
 
-def _browsers_language() -> str:
-    spoken = (st.context.locale or "en").split("-")[0].lower()
-    return spoken if spoken in LANGUAGES else "en"
-
-
 def fill(config: RunConfig, demand: Demand) -> None:
     """Set every widget to a request; a slider gets a step of its own for a value between its usual ones."""
     st.session_state["extras"] = {
@@ -87,7 +87,7 @@ def fill(config: RunConfig, demand: Demand) -> None:
         "weight_decay": config.weight_decay, "batch_size": config.batch_size, "epochs": demand.epochs,
         "num_words": config.num_words, "train_samples": config.train_samples,
     }
-    names = {hidden: name for name, hidden in texts.ARCHITECTURES.items()}
+    names = {hidden: name for name, hidden in ARCHITECTURES.items()}
     st.session_state.update({
         "dataset": config.dataset,
         "num_words": config.num_words or 10_000,
@@ -121,7 +121,7 @@ def read(engine: Engine) -> Parsed:
     """The request that the widgets stand for, with a message for whatever in it is not sound."""
     state = st.session_state
     regularizer = state["regularizer"]
-    hidden = state["hidden"] if state["architecture"] == FREE else texts.ARCHITECTURES[state["architecture"]]
+    hidden = state["hidden"] if state["architecture"] == FREE else ARCHITECTURES[state["architecture"]]
     values = {
         "dataset": state["dataset"],
         "label_noise": state["label_noise"],
@@ -209,7 +209,7 @@ def write_address(engine: Engine, config: RunConfig, demand: Demand, grid: sweep
     # A lesson's own runs need not be named: the address stays short enough to be read out.
     if compared and not (lesson and compared == comparison.text(available(lesson, part, engine.settings).entries())):
         wanted["compare"] = compared
-    if st.session_state["language"] != _browsers_language():
+    if st.session_state["language"] != browsers():
         wanted["lang"] = st.session_state["language"]
     foreign = {name: value for name, value in st.query_params.to_dict().items() if name.startswith("embed")}
     wanted = {**foreign, **wanted}
@@ -225,21 +225,16 @@ def compare(config: RunConfig, demand: Demand) -> None:
     """Add a run to the comparison, or say why it cannot be."""
     try:
         st.session_state["compared"] = comparison.with_run(st.session_state["compared"], config, demand)
-    except ValueError as error:
+    except comparison.Full as error:
         st.session_state["problem"] = str(error)
 
 
-def shown(text: str) -> str:
-    """Text that may hold what a visitor sent, as Markdown that shows it as it came."""
-    parts = re.split(r"(\S*(?:://|www\.|@)\S*)", text)
-    # Whatever looks like an address becomes a link even behind backslashes, but not in a code span.
-    return "".join(_code(part) if number % 2 else re.sub(r"([\\`*_{}\[\]()#+\-.!|$:<>~&=])", r"\\\1", part)
-                   for number, part in enumerate(parts))
-
-
-def _code(text: str) -> str:
-    fence = "`" * (1 + max((len(run) for run in re.findall("`+", text)), default=0))
-    return f"{fence} {text} {fence}" if "`" in text else f"{fence}{text}{fence}"
+def keep(config: RunConfig, demand: Demand) -> None:
+    """Add a run to the comparison if there is room for it."""
+    try:
+        st.session_state["compared"] = comparison.with_run(st.session_state["compared"], config, demand)
+    except comparison.Full:
+        pass
 
 
 def optimizer_changed() -> None:

@@ -7,25 +7,20 @@ from typing import Any
 
 import streamlit as st
 
-from explorer import data, heatmap, sweep, texts
+from explorer import data, heatmap, naming, sweep
 from explorer.config import KINDS, Demand, RunConfig
 from explorer.devices import DeviceError
 from explorer.engine import Engine, QueueFull
 from explorer.fields import FieldError
 from explorer.store import DIVERGED, FINISHED, QUEUED, RUNNING
 from explorer.ui import state
+from explorer.ui.speech import language, n, t, told
 from explorer.view import DONE, UNKNOWN, View, look
 
 REFRESH_SECONDS = 0.5
 # What stands on a cell whose run stands still before it is done; every other state is its own word.
 _STATES = {UNKNOWN: sweep.EMPTY, QUEUED: sweep.WAITING, RUNNING: sweep.MOVING, DONE: sweep.DONE,
            FINISHED: "paused"}
-_HELP = {
-    "best": "The lowest point of a run's dashed line: how surprised the network was, at its best epoch, by the right "
-            "answers for examples that it had never seen.",
-    "gap": "How far the dashed line ends above the solid one at the last epoch, both measured in inference mode: the "
-           "wider, the more the network has memorised. A network that has learnt little has a small gap too.",
-}
 
 
 def show(engine: Engine, config: RunConfig, demand: Demand, grid: sweep.Grid | None, unsound: list[str]) -> None:
@@ -35,58 +30,64 @@ def show(engine: Engine, config: RunConfig, demand: Demand, grid: sweep.Grid | N
         grid: as the widgets had it when this run of the script began.
         unsound: a sentence for each value in it that could not be used.
     """
-    part = st.expander("Sweep: train many variants and see which overfits least", key="sweep", on_change="rerun",
-                       icon=":material/grid_view:")
+    part = st.expander(t("sweep.title"), key="sweep", on_change="rerun", icon=":material/grid_view:")
     if not part.open:
         return
     with part:
-        st.caption("A sweep changes one or two settings of the panel on the left step by step, and trains one network "
-                   "for each combination. Each cell of the map is one of them; click it to see its curves above.")
+        st.caption(t("sweep.what"))
         _axes(engine, config)
-        for message in unsound:
-            st.warning(state.shown(message), icon=":material/warning:")
+        with st.container():
+            for message in unsound:
+                st.warning(told(message), icon=":material/warning:")
         try:
             _grid(engine, config, demand, grid)
         except sqlite3.Error as error:
-            st.error(f"The store of runs cannot be used just now ({state.shown(str(error))}). Nothing that is "
-                     "finished is lost.", icon=":material/error:")
+            st.error(t("page.no_store", why=told(str(error))), icon=":material/error:")
 
 
 def _axes(engine: Engine, config: RunConfig) -> None:
-    for side, title, column in zip(("across", "down"), ("Across", "Down"), st.columns(2), strict=True):
+    for side, title, column in zip(("across", "down"), (t("sweep.across"), t("sweep.down")), st.columns(2),
+                                   strict=True):
         taken = st.session_state["down" if side == "across" else "across"]
         fields = [field for field in sweep.fields_for(config) if field != taken]
         if side == "down":
             fields = [sweep.NOTHING, *fields]
         with column:
             st.selectbox(title, fields, key=side, persist_state="session", filter_mode=None,
-                         format_func=lambda field: texts.TITLES.get(field, "Nothing"),
-                         help=texts.HELP.get(st.session_state[side]), on_change=state.axis_changed,
+                         format_func=_title,
+                         help=_help(st.session_state[side]), on_change=state.axis_changed,
                          args=(side, engine, config))
             field, key = st.session_state[side], f"{side}_values"
             if field != sweep.NOTHING:
                 chosen = st.session_state[key]
                 options = list(dict.fromkeys([*sweep.offered(field, config, engine.settings), *chosen]))
-                st.multiselect(f"Values of {texts.TITLES[field].lower()}", options, key=key, persist_state="session",
-                               accept_new_options=True, label_visibility="collapsed", on_change=state.values_changed,
-                               args=(side,), format_func=lambda text, field=field: _label(field, text),
-                               placeholder="Choose or type values")
+                st.multiselect(t("sweep.values", title=naming.lower(_title(field))), options, key=key,
+                               persist_state="session", accept_new_options=True, label_visibility="collapsed",
+                               on_change=state.values_changed, args=(side,),
+                               format_func=lambda text, field=field: _label(field, text), placeholder=t("sweep.choose"))
+
+
+def _title(field: str) -> str:
+    return t("sweep.nothing") if field == sweep.NOTHING else naming.title(field, language())
+
+
+def _help(field: str) -> str | None:
+    return None if field == sweep.NOTHING else naming.help_of(field, language())
 
 
 def _label(field: str, text: str) -> str:
     try:
-        return sweep.label(field, KINDS[field].check(field, text))
+        return naming.label(field, KINDS[field].check(field, text), language())
     except FieldError:
         return text  # it has been typed, and a warning says what is wrong with it
 
 
 def _grid(engine: Engine, config: RunConfig, demand: Demand, grid: sweep.Grid | None) -> None:
     if grid is None:
-        st.info("Choose at least one value for each axis.", icon=":material/grid_view:")
+        st.info(t("sweep.empty"), icon=":material/grid_view:")
         return
     if grid.runs > sweep.MOST_RUNS:
-        st.warning(f"These are {grid.runs} runs; a sweep has at most {sweep.MOST_RUNS}. Take some values away.",
-                   icon=":material/warning:")
+        st.warning(t("sweep.too_many", runs=grid.runs, most=sweep.MOST_RUNS), icon=":material/warning:")
         return
     base = _base(config, grid)
     configs = grid.configs(base)
@@ -94,12 +95,10 @@ def _grid(engine: Engine, config: RunConfig, demand: Demand, grid: sweep.Grid | 
     runs = {one.run_id(version): one for one in configs}
     looked = _look(engine, runs, demand)
     _buttons(engine, runs, looked, demand)
-    problem = st.session_state.pop("sweep_problem", None)
-    if problem:
-        st.error(state.shown(problem), icon=":material/error:")
-    st.segmented_control("What the cells show", tuple(sweep.MEASURES), key="measure", default="best", required=True,
-                         format_func=sweep.MEASURES.get, label_visibility="collapsed", persist_state="session")
-    st.caption(_HELP[st.session_state["measure"]])
+    st.segmented_control(t("sweep.measure"), sweep.MEASURES, key="measure", default="best", required=True,
+                         format_func=lambda name: t(f"sweep.measure.{name}"), label_visibility="collapsed",
+                         persist_state="session")
+    st.caption(t(f"sweep.measure.{st.session_state['measure']}.help"))
     is_live = any(live for _, live in looked.values())
     panel = st.fragment(_panel, run_every=REFRESH_SECONDS if is_live else None)
     panel(engine, grid, runs, config, base, demand, st.session_state["measure"], is_live)
@@ -163,24 +162,28 @@ def _buttons(engine: Engine, runs: dict[str, RunConfig], looked: dict[str, tuple
     live = [run_id for run_id, (_, is_live) in looked.items() if is_live]
     over = [run_id for run_id, (one, _) in looked.items() if one.state in (sweep.DONE, DIVERGED)]
     rest = [config for run_id, config in runs.items() if run_id not in live and run_id not in over]
-    with st.container(horizontal=True, vertical_alignment="center"):
-        if rest:
-            others = "the other " if live or over else ""
-            st.button(f"Train {others}{len(rest)} run{'s' if len(rest) > 1 else ''}", key="sweep_train", type="primary",
-                      icon=":material/play_arrow:", on_click=_submit, args=(engine, rest, demand))
-        elif not live:
-            st.button(f"All {len(runs)} trained", key="sweep_train", icon=":material/check:", disabled=True)
-        if live:
-            st.button("Stop all", key="sweep_stop", icon=":material/stop:", on_click=_stop, args=(engine, live))
-        epochs = f"{demand.epochs} epoch{'s' if demand.epochs > 1 else ''}"
-        st.caption(f"{len(runs)} runs of {epochs} each", width="content")
+    with st.container():
+        with st.container(horizontal=True, vertical_alignment="center"):
+            if rest:
+                st.button(n("sweep.train_others" if live or over else "sweep.train", len(rest)), key="sweep_train",
+                          type="primary", icon=":material/play_arrow:", on_click=_submit, args=(engine, rest, demand))
+            elif not live:
+                st.button(t("sweep.all", number=len(runs)), key="sweep_train", icon=":material/check:", disabled=True)
+            if live:
+                st.button(t("sweep.stop"), key="sweep_stop", icon=":material/stop:", on_click=_stop,
+                          args=(engine, live))
+            st.caption(t("sweep.runs", runs=len(runs), epochs=naming.epochs(demand.epochs, language())),
+                       width="content")
+        problem = st.session_state.pop("sweep_problem", None)
+        if problem:
+            st.error(t(problem[0], why=told(problem[1])), icon=":material/error:")
 
 
 def _submit(engine: Engine, configs: list[RunConfig], demand: Demand) -> None:
     try:
         engine.submit_all(configs, demand)
     except (FieldError, DeviceError, QueueFull, sqlite3.Error) as error:
-        st.session_state["sweep_problem"] = f"None of the runs was asked for. {error}"
+        st.session_state["sweep_problem"] = "sweep.refused", str(error)
 
 
 def _stop(engine: Engine, run_ids: list[str]) -> None:
@@ -188,7 +191,7 @@ def _stop(engine: Engine, run_ids: list[str]) -> None:
         for run_id in run_ids:
             engine.stop(run_id)
     except sqlite3.Error as error:
-        st.session_state["sweep_problem"] = f"Not every run could be stopped just now ({error}). Try again."
+        st.session_state["sweep_problem"] = "sweep.not_stopped", str(error)
 
 
 def _panel(engine: Engine, grid: sweep.Grid, runs: dict[str, RunConfig], config: RunConfig, base: RunConfig,
@@ -203,20 +206,25 @@ def _panel(engine: Engine, grid: sweep.Grid, runs: dict[str, RunConfig], config:
     epochs = [min(1.0, one.epochs / demand.epochs) if one.state != sweep.DONE else 1.0 for one in standings]
     st.progress(sum(epochs) / len(epochs), _progress(standings))
     opened = configs.index(config) if config in configs else None
-    rows = heatmap.frame(grid, standings, demand.epochs, measure, opened)
+    rows = heatmap.frame(grid, standings, demand.epochs, measure, opened, language())
     key = f"heatmap {grid.text}"
     with st.container(width=heatmap.width(grid)):
-        st.vega_lite_chart(rows, _spec(grid, measure), key=key, width="stretch", alt=heatmap.describe(grid, measure),
+        st.vega_lite_chart(rows, _spec(grid, measure, language()), key=key, width="stretch",
+                           alt=heatmap.describe(grid, measure, language()),
                            on_select=lambda: _clicked(key, configs, demand))
+    st.selectbox(t("sweep.open"), range(len(configs)), index=None, key="sweep_open", filter_mode=None,
+                 placeholder=t("sweep.open.none", number=len(configs)), help=t("sweep.open.help"),
+                 format_func=lambda cell: grid.words(cell, language()), on_change=_chosen, args=(configs, demand))
     with st.container():
-        words = sweep.sentence(grid, configs.index(base) if base in configs else None, standings, measure)
+        words = sweep.sentence(grid, configs.index(base) if base in configs else None, standings, measure,
+                               language())
         if words:
             st.markdown(words)
         if rows["shade"].ne(rows["value"]).where(rows["value"].notna(), False).any():
-            st.caption("A value far beyond the others has the colour at the end of the scale; its number is its own.")
-        told = {one.message for one in standings if one.message and one.state not in sweep.SOUND}
-        for message in sorted(told)[:3]:
-            st.caption(state.shown(message))
+            st.caption(t("sweep.beyond"))
+        messages = {one.message for one in standings if one.message and one.state not in sweep.SOUND}
+        for message in sorted(messages)[:3]:
+            st.caption(told(message))
 
 
 def _progress(standings: list[sweep.Standing]) -> str:
@@ -224,8 +232,8 @@ def _progress(standings: list[sweep.Standing]) -> str:
     for one in standings:
         counts[one.state] = counts.get(one.state, 0) + 1
     if counts == {sweep.EMPTY: len(standings)}:
-        return "Not trained yet"
-    return " · ".join(f"{count} {word}" for word, count in counts.items())
+        return t("sweep.untrained")
+    return " · ".join(f"{count} {sweep.state_words(state, language())}" for state, count in counts.items())
 
 
 def _clicked(key: str, configs: list[RunConfig], demand: Demand) -> None:
@@ -241,10 +249,24 @@ def _clicked(key: str, configs: list[RunConfig], demand: Demand) -> None:
     st.session_state["cells_before"] = (key, cells)
     last = [cell for cell in cells if cell in changed] or sorted(changed)
     if last and 0 <= last[-1] < len(configs):
-        state.fill(configs[last[-1]], demand)
-        st.session_state["cell_opened"] = True
+        _open(configs[last[-1]], demand)
+
+
+def _chosen(configs: list[RunConfig], demand: Demand) -> None:
+    """Open the run that was chosen by its settings; the choice is free again at once."""
+    cell = st.session_state["sweep_open"]
+    st.session_state["sweep_open"] = None
+    if cell is not None and cell < len(configs):
+        _open(configs[cell], demand)
+
+
+def _open(config: RunConfig, demand: Demand) -> None:
+    """Show a run above, and keep it in the comparison while there is room."""
+    state.fill(config, demand)
+    state.keep(config, demand)
+    st.session_state["cell_opened"] = True
 
 
 @st.cache_data(show_spinner=False, max_entries=200)
-def _spec(grid: sweep.Grid, measure: str) -> dict[str, Any]:
-    return heatmap.spec(grid, measure)
+def _spec(grid: sweep.Grid, measure: str, language: str) -> dict[str, Any]:
+    return heatmap.spec(grid, measure, language)
