@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from explorer import naming
-from explorer.address import parse, query
+from explorer.address import explain, parse, query
 from explorer.config import DEMAND_KINDS, KINDS, Demand, RunConfig
 from explorer.fields import FieldError, Number
 from explorer.settings import Settings
@@ -128,31 +128,32 @@ def text(entries: Iterable[Entry]) -> str:
     return ";".join(entry.text for entry in entries)
 
 
-def read(given: str, settings: Settings) -> tuple[list[Entry], list[FieldError]]:
+def read(given: str, settings: Settings) -> tuple[list[Entry], list[str]]:
     """A comparison out of an address.
 
     Returns:
-        The runs that it names, each once, within what the installation allows; and an error for each value that was
-        not sound.
+        The runs that it names, each once, within what the installation allows; and a sentence for each value that
+        was not sound.
     """
     entries: list[Entry] = []
-    unsound: list[FieldError] = []
+    unsound: list[str] = []
     pieces = [piece for piece in given[:LONGEST_TEXT].split(";") if piece.strip()]
     again = Number(0, settings.max_epochs, whole=True)
     for piece in pieces:
         pairs = dict(pair.partition(":")[::2] for pair in piece.removeprefix(HIDDEN).split(","))
         if not pairs.keys() & (KINDS.keys() | DEMAND_KINDS.keys()):
-            unsound.append(FieldError("compare", "runs such as dataset:digits,hidden:16-16", piece))
+            error = FieldError("compare", "runs such as dataset:digits,hidden:16-16", piece)
+            unsound.append(f"{error} It is left out.")
             continue
         found = parse(pairs).within(settings)
-        unsound += found.errors
+        unsound += [explain(error) for error in found.errors]
         demand = Demand(found.demand.epochs, found.demand.patience)
         before = 0
         if AGAIN in pairs:
             try:
                 before = int(again.check(AGAIN, pairs[AGAIN]))
             except FieldError as error:
-                unsound.append(error)
+                unsound.append(explain(error))
                 before = int(error.nearest or 0)
         # What was trained before counts too.
         before = min(before, settings.max_epochs - demand.epochs)
@@ -160,8 +161,8 @@ def read(given: str, settings: Settings) -> tuple[list[Entry], list[FieldError]]
         if not any(_same(entry, other) for other in entries):
             entries.append(entry)
     if len(entries) > MOST_RUNS:
-        unsound.append(FieldError("compare", f"at most {MOST_RUNS} runs", len(entries), f"the first {MOST_RUNS}"))
-    return entries[:MOST_RUNS], list({str(error): error for error in unsound}.values())
+        unsound.append(explain(FieldError("compare", f"at most {MOST_RUNS} runs", len(entries), MOST_RUNS)))
+    return entries[:MOST_RUNS], list(dict.fromkeys(unsound))
 
 
 def _same(one: Entry, other: Entry) -> bool:

@@ -18,13 +18,15 @@ pytest.importorskip("streamlit")
 from streamlit.dataframe_util import convert_arrow_bytes_to_pandas_df  # noqa: E402
 from streamlit.testing.v1 import AppTest  # noqa: E402
 
-from explorer import charts, diagnosis, history, texts  # noqa: E402
+from explorer import charts, diagnosis, history, naming  # noqa: E402
 from explorer.address import parse, query  # noqa: E402
 from explorer.catalogue import DATASETS  # noqa: E402
-from explorer.config import DEFAULT_LEARNING_RATE, DEFAULT_WEIGHT_DECAY, Demand, RunConfig  # noqa: E402
+from explorer.config import DEFAULT_LEARNING_RATE, DEFAULT_WEIGHT_DECAY, KINDS, Demand, RunConfig  # noqa: E402
 from explorer.fields import plain  # noqa: E402
 from explorer.store import FAILED  # noqa: E402
 from explorer.ui import engines  # noqa: E402
+from explorer.ui.state import ARCHITECTURES  # noqa: E402
+from explorer.words import say  # noqa: E402
 
 from .conftest import ROOT  # noqa: E402
 
@@ -225,7 +227,7 @@ _CASES = [
     *(_case(f"data-{name}", [("dataset", name)], {"dataset"}, dataset=name) for name in DATASETS if name != "reviews"),
     *(_case(f"architecture-{hidden[0]}-{len(hidden)}", [("architecture", name)],
             {"hidden"} if hidden != (16, 16) else set(), hidden=hidden)
-      for name, hidden in texts.ARCHITECTURES.items()),
+      for name, hidden in ARCHITECTURES.items()),
     _case("architecture-free", [("architecture", "Free")], set()),
     _case("architecture-free-one-layer", [("architecture", "Free"), ("hidden", "32")], {"hidden"}, hidden=(32,)),
     _case("architecture-free-layers", [("architecture", "Free"), ("hidden", " 256, 128 - 7")], {"hidden"},
@@ -249,13 +251,13 @@ _CASES = [
     _case("validation-smallest-share", [("share", 0.02)], {"validation"}, validation=0.02),
     _case("validation-and-back", [("validation", "test"), ("validation", "holdout")], set()),
     *(_case(f"activation-{name}", [("activation", name)], {"activation"}, activation=name)
-      for name in texts.CHOICES["activation"] if name != "relu"),
+      for name in KINDS["activation"].options if name != "relu"),
     _case("batch-norm", [("batch_norm", True)], {"batch_norm"}, batch_norm=True),
     _case("output-layer", [("regularizer", "l2"), ("regularize_output", True)], {"l2", "regularize_output"},
           l2=1e-3, regularize_output=True),
     _case("initial-weights", [("initializer", "he_normal")], {"initializer"}, initializer="he_normal"),
     *(_case(f"optimizer-{name}", [("optimizer", name)], {"optimizer"}, optimizer=name)
-      for name in texts.CHOICES["optimizer"] if name != "rmsprop"),
+      for name in KINDS["optimizer"].options if name != "rmsprop"),
     _case("learning-rate", [("learning_rate", 0.05)], {"learning_rate"}, learning_rate=0.05),
     _case("learning-rate-most", [("learning_rate", 10.0)], {"learning_rate"}, learning_rate=10),
     _case("weight-decay", [("optimizer", "adamw"), ("weight_decay", 0.1)], {"optimizer", "weight_decay"},
@@ -628,7 +630,7 @@ def _charts_show(at: AppTest, table: pd.DataFrame) -> None:
     columns = ["epoch", "train_crossentropy", "val_crossentropy", "train_accuracy", "val_accuracy"]
     for chart, metric in zip(found, charts.METRICS, strict=True):
         pd.testing.assert_frame_equal(_rows(chart)[columns], table[columns], check_exact=True)
-        assert chart.proto.alt.startswith(charts.METRICS[metric])
+        assert chart.proto.alt.startswith(say(f"metric.{metric}", "en"))
 
 
 def test_pressing_train_shows_the_numbers_of_the_store(trained: SimpleNamespace):
@@ -644,7 +646,7 @@ def test_pressing_train_shows_the_numbers_of_the_store(trained: SimpleNamespace)
         "Test accuracy": f"{score['test_accuracy']:.1%}",
         "Test cross-entropy": f"{score['test_crossentropy']:.3f}",
         "Epochs": "4",
-        "Duration": texts.duration(sum(row["seconds"] for row in trained.epochs)),
+        "Duration": naming.duration(sum(row["seconds"] for row in trained.epochs), "en"),
         "Device": trained.run.device,
     }
     assert "CPU" in trained.run.device or "GPU" in trained.run.device

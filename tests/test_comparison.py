@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from explorer import comparison, history, overlay
+from explorer import comparison, contrast, history, overlay
 from explorer.comparison import Entry, Result
 from explorer.config import Demand, RunConfig
 from explorer.settings import Settings
@@ -28,7 +28,7 @@ def entries(*configs: RunConfig, demand: Demand = SHORT) -> list[Entry]:
 def curve(val: list[float], train: list[float] | None = None, accuracy: float = 0.8) -> pd.DataFrame:
     train = train or [0.1] * len(val)
     return history.table({"epoch": n + 1, "train_crossentropy": t, "val_crossentropy": v, "train_accuracy": accuracy,
-                          "val_accuracy": accuracy, "penalty": 0.5, "seconds": 0.25}
+                          "val_accuracy": accuracy, "penalty": 0.5, "weights": 9.0, "zeros": 0.25, "seconds": 0.25}
                          for n, (t, v) in enumerate(zip(train, val, strict=True)))
 
 
@@ -107,9 +107,9 @@ def test_a_full_comparison_says_so():
 
 
 def test_runs_are_named_by_what_differs():
-    assert comparison.names(entries(PLAIN, L2)) == ["16-16", "16-16 · L2 0.001"]
-    assert comparison.names(entries(L2, L2.with_(hidden=(4, 4)))) == ["16-16", "4-4"]
-    assert comparison.names(entries(PLAIN, PLAIN.with_(seed=3))) == ["16-16 · seed 0", "16-16 · seed 3"]
+    assert comparison.names(entries(PLAIN, L2), "en") == ["16-16", "16-16 · L2 0.001"]
+    assert comparison.names(entries(L2, L2.with_(hidden=(4, 4))), "en") == ["16-16", "4-4"]
+    assert comparison.names(entries(PLAIN, PLAIN.with_(seed=3)), "en") == ["16-16 · seed 0", "16-16 · seed 3"]
 
 
 def test_no_two_runs_have_the_same_name():
@@ -117,51 +117,54 @@ def test_no_two_runs_have_the_same_name():
     configs = [one, *(one.with_(**change) for change in (
         {"seed": 1}, {"dropout": 0.5}, {"optimizer": "sgd"}, {"validation": "test"}, {"num_words": 500},
         {"regularize_output": True}, {"batch_norm": True}))]
-    assert len(set(comparison.names(entries(*configs)))) == len(configs)
+    assert len(set(comparison.names(entries(*configs), "en"))) == len(configs)
 
 
 def test_what_only_follows_from_another_setting_is_not_counted_as_a_difference():
     sgd = PLAIN.with_(optimizer="sgd")
     assert PLAIN.learning_rate != sgd.learning_rate
-    assert comparison.differing(PLAIN, sgd) == ["optimizer"]
-    assert not comparison.warning(PLAIN, sgd)
-    assert comparison.differing(PLAIN, PLAIN.with_(optimizer="sgd", learning_rate=0.5)) == ["optimizer",
+    assert contrast.differing(PLAIN, sgd) == ["optimizer"]
+    assert not contrast.warning(*entries(PLAIN, sgd), "en")
+    assert contrast.differing(PLAIN, PLAIN.with_(optimizer="sgd", learning_rate=0.5)) == ["optimizer",
                                                                                            "learning_rate"]
-    assert comparison.differing(PLAIN, RunConfig(dataset="digits")) == ["dataset"]
-    assert comparison.differing(PLAIN, L2.with_(regularize_output=True)) == ["l2"]
+    assert contrast.differing(PLAIN, RunConfig(dataset="digits")) == ["dataset"]
+    assert contrast.differing(PLAIN, L2.with_(regularize_output=True)) == ["l2"]
 
 
 def test_the_sentence_on_the_settings_has_their_values_and_the_warning_counts_them():
-    titles = comparison.names(entries(PLAIN, L2))
-    words = comparison.settings_sentence(PLAIN, L2, titles)
+    titles = comparison.names(entries(PLAIN, L2), "en")
+    words = contrast.settings_sentence(*entries(PLAIN, L2), titles, "en")
     assert words == "16-16 and 16-16 · L2 0.001 differ in L2 strength 0 against 0.001."
-    assert not comparison.warning(PLAIN, L2)
+    assert not contrast.warning(*entries(PLAIN, L2), "en")
     both = L2.with_(dropout=0.5)
-    assert comparison.warning(PLAIN, both).startswith("Two things differ between these two (L2 strength and dropout")
-    assert "the test set" in comparison.settings_sentence(PLAIN, PLAIN.with_(validation="test"), "ab")
+    assert contrast.warning(*entries(PLAIN, both), "en").startswith(
+        "Two things differ between these two (L2 strength and dropout")
+    assert "the test set" in contrast.settings_sentence(
+        *entries(PLAIN, PLAIN.with_(validation="test")), "ab", "en")
 
 
 def test_the_sentence_on_the_results_says_which_way_they_went():
     one = comparison.result(curve([0.5, 0.3, 0.4, 0.6]))
     other = comparison.result(curve([0.5, 0.4, 0.35, 0.36]))
-    words = comparison.results_sentence(one, other, ("A", "B"))
+    words = contrast.results_sentence(one, other, ("A", "B"), "en")
     assert "B reaches a higher best validation cross-entropy, 0.350 against 0.300" in words
     assert "at epoch 3 instead of 2" in words
     assert "the gap at the end is narrower, 0.260 against 0.500" in words
-    back = comparison.results_sentence(other, one, ("B", "A"))
+    back = contrast.results_sentence(other, one, ("B", "A"), "en")
     assert "A reaches a lower best" in back and "wider" in back
-    same = comparison.results_sentence(one, one, ("A", "B"))
+    same = contrast.results_sentence(one, one, ("A", "B"), "en")
     assert "Both reach" in same and "higher" not in same and "lower" not in same
 
 
 def test_runs_that_are_shown_to_different_epochs_say_so():
     one, other = comparison.result(curve([0.5, 0.3])), comparison.result(curve([0.5, 0.3, 0.2]))
-    assert "different epochs, 3 and 2" in comparison.results_sentence(one, other, ("A", "B"))
+    assert "different epochs, 3 and 2" in contrast.results_sentence(one, other, ("A", "B"), "en")
 
 
 def test_a_result_is_read_from_the_history():
     found = comparison.result(curve([0.5, 0.25, 0.75]), {"test_accuracy": 0.7}, "CPU")
-    assert found == Result(3, 2, 0.25, 0.8, pytest.approx(0.15), pytest.approx(0.65), 0.75, 0.8, 0.8, 0.7, 0.75, "CPU")
+    assert found == Result(3, 2, 0.25, 0.8, pytest.approx(0.15), pytest.approx(0.65), 0.75, 0.8, 0.8, 0.7, 0.75, "CPU",
+                           9.0, 0.25)
     assert comparison.result(curve([])) is None
     assert comparison.result(curve([float("nan")])) is None
 
@@ -186,10 +189,10 @@ def test_mean_and_range_cover_the_epochs_that_all_seeds_have():
 def test_a_difference_is_real_only_beyond_the_spread_of_the_seeds():
     assert comparison.is_real([0.30, 0.31, 0.32], [0.40, 0.41, 0.42])[2]
     assert not comparison.is_real([0.30, 0.31, 0.45], [0.40, 0.41, 0.42])[2]
-    assert "probably real" in comparison.seeds_sentence([0.30, 0.31], [0.40, 0.41], ("A", "B"))
-    luck = comparison.seeds_sentence([0.30, 0.40], [0.31, 0.42], ("A", "B"))
+    assert "probably real" in contrast.seeds_sentence([0.30, 0.31], [0.40, 0.41], ("A", "B"), "en")
+    luck = contrast.seeds_sentence([0.30, 0.40], [0.31, 0.42], ("A", "B"), "en")
     assert "may be luck" in luck and "0.350" in luck and "0.365" in luck and "0.110" in luck
-    assert comparison.seeds_sentence([0.3], [0.4], ("A", "B")) == ""
+    assert contrast.seeds_sentence([0.3], [0.4], ("A", "B"), "en") == ""
 
 
 @pytest.mark.parametrize(("seeds", "share"), [(3, 0.05), (5, 0.0023)])
@@ -234,4 +237,4 @@ def test_logarithmic_axes_are_where_they_make_sense(measure):
     drawn = overlay.spec(overlay.chart([overlay.Line("a", 0)], measure, 20, log_x=True, log_y=True))
     line = drawn["layer"][0]["encoding"]
     assert line["x"]["scale"]["type"] == "log"
-    assert line["y"]["scale"].get("type", "linear") == ("linear" if measure == "accuracy" else "log")
+    assert line["y"]["scale"].get("type", "linear") == ("linear" if measure in overlay.SHARES else "log")

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from explorer import config as config_module
+from explorer import naming
 from explorer.catalogue import DATASETS
 from explorer.config import (
     ACTIVATIONS,
@@ -223,4 +224,4 @@ def test_limits_that_hang_on_the_data_set_name_its_numbers():
 
 def test_a_short_name_tells_what_was_done_against_overfitting():
     config = RunConfig(hidden=(8, 4), l2=0.001, dropout=0.5, label_noise=0.2, train_samples=500, batch_norm=True)
-    assert config.name == "8-4 · batch norm · L2 0.001 · dropout 0.5 · 20% labels flipped · 500 examples"
+    assert naming.short(config, "en") == "8-4 · batch norm · L2 0.001 · dropout 0.5 · 20% labels flipped · 500 examples"

@@ -7,12 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from explorer import comparison, lessons, limits
+from explorer import comparison, contrast, lessons, limits
 from explorer.comparison import Result
 from explorer.config import RunConfig
-from explorer.lessons import DIFFERENT, EQUAL, FAILS, FALLS, HOLDS, LANGUAGES, OPEN, RISES, Claim, presets, reading
+from explorer.lessons import DIFFERENT, EQUAL, FAILS, FALLS, HOLDS, OPEN, RISES, Claim, presets, reading
 from explorer.lessons.presets import LESSONS
 from explorer.settings import Settings
+from explorer.words import LANGUAGES
 
 PARTS = [(name, number) for name, parts in LESSONS.items() for number in range(len(parts))]
 FOLDER = Path(lessons.__file__).parent
@@ -35,7 +36,7 @@ def test_runs_of_a_part_are_within_the_default_limits_and_have_names_of_their_ow
     part = LESSONS[name][number]
     for config, demand in part.runs:
         assert not limits.problems(config, demand, Settings(home=None))
-    names = comparison.names(part.entries())
+    names = comparison.names(part.entries(), "en")
     assert len(set(names)) == len(part.runs) <= comparison.MOST_RUNS
 
 
@@ -44,7 +45,7 @@ def test_runs_of_a_part_differ_from_the_first_in_one_thing(name, number):
     # The pair below differs in its very question: where the same pull on the weights comes from.
     first = LESSONS[name][number].runs[0][0]
     for config, _ in LESSONS[name][number].runs[1:]:
-        found = set(comparison.differing(first, config)) - {"regularize_output"}
+        found = set(contrast.differing(first, config)) - {"regularize_output"}
         if name == "same-penalty":
             assert found <= {"l2", "weight_decay", "optimizer"}
         else:
@@ -108,7 +109,7 @@ def test_the_reading_has_the_numbers_and_the_verdict_that_they_bear_out(language
 def test_every_claim_of_every_lesson_has_words(language):
     for name, number in PARTS:
         part = LESSONS[name][number]
-        names = comparison.names(part.entries())
+        names = comparison.names(part.entries(), "en")
         for claim in part.claims:
             assert names[claim.runs[0]] in reading.sentence(claim, names, [None] * len(names), language)
 

@@ -14,12 +14,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as some
 
-from explorer import heatmap, sweep
+from explorer import heatmap, naming, sweep
 from explorer.address import query
 from explorer.config import KINDS, Demand, RunConfig
 from explorer.settings import Settings
 from explorer.store import BRIEF, DIVERGED, FAILED, FINISHED, RunStore
 from explorer.sweep import DONE, MOVING, WAITING, Axis, Grid, Standing
+from explorer.words import say
 
 from .test_app import _labels, _move, _Page, _plain, _rows, _texts, sound
 
@@ -39,9 +40,9 @@ def test_a_grid_holds_every_combination_around_the_base_row_by_row():
         (0, 0), (0.001, 0), (0.01, 0), (0, 0.5), (0.001, 0.5), (0.01, 0.5)]
     assert {(one.hidden, one.seed, one.l1) for one in configs} == {((8,), 3, 0.001)}
     assert len({one.run_id("data") for one in configs}) == GRID.runs == 6
-    assert GRID.words(4) == "L2 strength 0.001 with dropout rate 0.5"
-    assert Grid(Axis("dropout", (0.1,)), Axis("l1", (0.01,))).words(0) == "Dropout rate 0.1 with L1 strength 0.01"
-    assert Grid(Axis("train_samples", (300, None))).words(1) == "Training examples all"
+    assert GRID.words(4, "en") == "L2 strength 0.001 with dropout rate 0.5"
+    assert Grid(Axis("dropout", (0.1,)), Axis("l1", (0.01,))).words(0, "en") == "Dropout rate 0.1 with L1 strength 0.01"
+    assert Grid(Axis("train_samples", (300, None))).words(1, "en") == "Training examples all"
 
 
 @pytest.mark.parametrize("field", sweep.USUAL)
@@ -157,24 +158,25 @@ STANDINGS = [_done(0.312), _done(0.285, epoch=7), _done(0.4), _done(0.3, gap=0.0
 
 
 def test_the_sentence_names_the_best_run_and_the_base():
-    assert sweep.sentence(GRID, 0, STANDINGS) == (
+    assert sweep.sentence(GRID, 0, STANDINGS, "best", "en") == (
         "Best of 6: L2 strength 0.001 with dropout rate 0, validation cross-entropy 0.285 at epoch 7; the base "
         "settings reach 0.312.")
-    assert sweep.sentence(GRID, None, STANDINGS).endswith("0.285 at epoch 7.")
-    assert "built around" in sweep.sentence(GRID, 1, STANDINGS)
-    assert sweep.sentence(GRID, 0, STANDINGS, "gap") == (
+    assert sweep.sentence(GRID, None, STANDINGS, "best", "en").endswith("0.285 at epoch 7.")
+    assert "built around" in sweep.sentence(GRID, 1, STANDINGS, "best", "en")
+    assert sweep.sentence(GRID, 0, STANDINGS, "gap", "en") == (
         "Smallest gap of 6: L2 strength 0 with dropout rate 0.5, gap 0.010 at epoch 20, where the best validation "
         "cross-entropy was 0.300; the base settings have 0.100.")
 
 
 def test_the_sentence_claims_no_best_before_all_are_done():
-    assert sweep.sentence(GRID, 0, [Standing()] * 6) == ""
+    assert sweep.sentence(GRID, 0, [Standing()] * 6, "best", "en") == ""
     moving = [*STANDINGS[:2], Standing(MOVING, 4, 0.1, 4, 0.0), Standing(WAITING), Standing(), STANDINGS[5]]
-    words = sweep.sentence(GRID, 0, moving)
+    words = sweep.sentence(GRID, 0, moving, "best", "en")
     assert words.startswith("3 of 6 runs are done; the best so far: L2 strength 0.001") and "0.285" in words
     ended = [*STANDINGS[:4], Standing("diverged", 2, 0.01, 1, 9.0), Standing("failed")]
-    assert sweep.sentence(GRID, 0, ended).startswith("4 of 6 runs are done, 1 diverged, 1 failed; the best so far: ")
-    assert sweep.sentence(GRID, 0, [Standing(WAITING)] * 6) == "0 of 6 runs are done."
+    assert sweep.sentence(GRID, 0, ended, "best", "en").startswith(
+        "4 of 6 runs are done, 1 diverged, 1 failed; the best so far: ")
+    assert sweep.sentence(GRID, 0, [Standing(WAITING)] * 6, "best", "en") == "0 of 6 runs are done."
 
 
 # -- the heat map -----------------------------------------------------------------------------------------------
@@ -209,8 +211,8 @@ def test_the_chart_depends_on_nothing_that_a_run_changes(grid: Grid, measure: st
     assert "data" not in made and "description" not in made and json.dumps(made) == json.dumps(
         heatmap.spec(Grid(grid.across, grid.down), measure))
     assert [param["name"] for param in made["params"]] == [heatmap.SELECTION]
-    assert heatmap.LEGENDS[measure] in json.dumps(made)
-    assert grid.across.title in json.dumps(made)
+    assert say(f"sweep.legend.{measure}", "en") in json.dumps(made)
+    assert grid.across.title("en") in json.dumps(made)
 
 
 @pytest.mark.parametrize("standings", [
@@ -346,7 +348,8 @@ def test_every_axis_can_be_chosen(page: _Page, field: str):
     sound(at)
     values = sweep.opening(field, base, page.engine.settings)
     assert at.session_state["address"]["grid"] == f"{field}:{','.join(values)}"
-    assert _heatmap(at)["across"].tolist() == [sweep.label(field, KINDS[field].check(field, text)) for text in values]
+    assert _heatmap(at)["across"].tolist() == [
+        naming.label(field, KINDS[field].check(field, text), "en") for text in values]
     assert f"Train {len(values)} runs" in _labels(at)
 
 

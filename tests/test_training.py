@@ -12,7 +12,7 @@ import keras
 import numpy as np
 import pytest
 
-from explorer import data, fast
+from explorer import data, fast, naming
 from explorer.batches import Batches, fit_order
 from explorer.config import Demand, RunConfig
 from explorer.data.rows import WordRows
@@ -185,7 +185,7 @@ def test_training_metrics_are_measured_in_inference_mode(home):
     RunConfig(dataset="imdb", num_words=1_000, hidden=(512, 512)),
     RunConfig(dataset="mnist", hidden=(128, 128), batch_norm=True),
     RunConfig(dataset="digits", hidden=(100,) * 6, dropout=0.2, initializer="he_normal"),
-], ids=lambda config: config.name)
+], ids=lambda config: naming.short(config, "en"))
 def test_the_parameters_shown_are_those_that_keras_counts(config):
     model = network(config)
     assert config.parameters == sum(int(np.prod(v.shape)) for v in model.trainable_variables)

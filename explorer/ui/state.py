@@ -53,7 +53,7 @@ def open_address(engine: Engine, default_dataset: str) -> None:
     fill(found.config, demand)
     fill_grid(asked.get("grid", ""), engine, found.config)
     st.session_state["compared"], unsound = comparison.read(asked.get("compare", ""), engine.settings)
-    st.session_state["messages"] += [explain(error) for error in unsound]
+    st.session_state["messages"] += unsound
     _fill_lesson(asked)
     st.session_state["address"] = asked
 
