@@ -111,8 +111,9 @@ class Diagnosis:
 
             - `phase`: sure(margin) * sure(evidence / 3). The margin is how many times the decisive number is its
               threshold; where a threshold was not reached (`good`, and a network that has learned nothing), how many
-              times the threshold is the number. The evidence is the number of epochs, for `overfitting` of those since the onset. 0 where it is too
-              short, 1 where the loss is no number; halved where the last epoch is set aside as a single bad one.
+              times the threshold is the number. The evidence is the number of epochs, for `overfitting` of those
+              since the onset. 0 where it is too short, 1 where the loss is no number; halved where the last epoch is
+              set aside as a single bad one.
             - `best_epoch`: 1 / (epochs that are as good to within the noise) * sure(epochs / 3).
             - `onset`: share of the epochs since then that lie above its limit * sure(those epochs / 3).
             - `gap`: sure(gap / (noise * sqrt(2))), for a difference of two values.
