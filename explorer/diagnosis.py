@@ -35,6 +35,8 @@ GAP_SHARE = 0.5
 WINDOW_SHARE, FEWEST_WINDOW, LONGEST_WINDOW = 4, 3, 40
 # It still improves if another quarter of the epochs, at this slope, would lower validation by this share of its value.
 OUTLOOK_SHARE = 0.01
+# Over the later half of the window it must still fall by this share of that slope.
+GOING_ON = 0.25
 # A slope counts from two of its own standard errors on.
 SLOPE_ERRORS = 2.0
 # Jitter is measured on so many epochs to each side of the place in question, since curves get wilder as they rise.
@@ -99,7 +101,7 @@ class Diagnosis:
         rise: how far validation lies above its best by now (median of the latest epochs since the best one).
         limit: the rise from which on it counts, the jitter allowed for.
         slope, train_slope: change an epoch over the latest `window` epochs (median of all pairwise slopes, after
-            Theil and Sen).
+            Theil and Sen), without the last one where that is set aside.
         window: epochs that the slopes are taken from.
         noise: standard deviation of the jitter of validation from epoch to epoch, around the best one.
         train: training at the end (median of the latest epochs).
@@ -214,7 +216,8 @@ def _read(epoch: np.ndarray, train: np.ndarray, val: np.ndarray, accuracy: np.nd
         before = _read(epoch[:-1], train[:-1], val[:-1], accuracy[:-1], guessing)
         doubted = Ground(before.confidence / 2, {**before.grounds["phase"].numbers, "set_aside": float(epoch[-1])})
         return replace(found, phase=before.phase, is_stuck=before.is_stuck, is_unsettled=before.is_unsettled,
-                       grounds={**grounds, "phase": doubted})
+                       slope=before.slope, train_slope=before.train_slope, window=before.window,
+                       grounds={**grounds, "phase": doubted, "slope": before.grounds["slope"]})
     found, ground, onset = _phase(found, margin, val, gaps, train, epoch, at, end, error)
     return replace(found, grounds={**grounds, "phase": ground, **({"onset": onset} if onset else {})})
 
@@ -249,7 +252,10 @@ def _phase(found: Diagnosis, climbed: float, val: np.ndarray, gaps: np.ndarray, 
     # What training on would bring: the slope, over a quarter of the epochs more or over its own window.
     outlook = -found.slope * max(found.window - 1, count / WINDOW_SHARE)
     needed = OUTLOOK_SHARE * abs(best)
-    improves = (outlook > needed and -found.slope > SLOPE_ERRORS * error and found.train_slope < 0
+    # A curve that has just settled falls over the window, but no longer at its end.
+    half = found.window // 2
+    goes_on = half < FEWEST_WINDOW or _slope(epoch[-half:], val[-half:]) < GOING_ON * found.slope
+    improves = (outlook > needed and -found.slope > SLOPE_ERRORS * error and found.train_slope < 0 and goes_on
                 and at >= count - found.window)
     if improves or is_blind:
         is_stuck = is_blind and not improves
@@ -378,6 +384,8 @@ def sentence(found: Diagnosis, language: str = "en") -> str:
                fall=_small(-found.slope), train=_number(found.train), guessing=_number(found.guessing))
     if found.phase in (TOO_SHORT, DIVERGED):
         return said
+    if "set_aside" in found.grounds["phase"].numbers:
+        said = f"{said} {say('diagnosis.set_aside', language, rise=_number(found.rise))}"
     return f"{said} {say(f'diagnosis.sure.{found.level}', language)}"
 
 

@@ -1,4 +1,4 @@
-"""The diagnosis: what a person reads off a curve, held against the published histories and against curves made by hand."""
+"""The diagnosis: what a person reads off a curve, on the published histories and on curves made by hand."""
 
 from __future__ import annotations
 
@@ -146,6 +146,8 @@ CURVES = {
     "run away": (curve([0.6, 5, 20, 50, 70, 80], [0.6, 5, 21, 52, 70, 85]), DIVERGED, 1, None),
     "a fit to nothing": (curve(1 / _many**2, 0.3 + abs(_many - 100) / 50), OVERFITTING, 100, 101),
     "settled over 300 epochs": (curve(0.3 + 0.3 / _many, 0.35 + 0.3 / _many), GOOD, 300, None),
+    "a long fall that has ended": (
+        curve([*np.linspace(0.6, 0.3, 34), *[0.3] * 6], [*np.linspace(0.6, 0.35, 34), *[0.35] * 6]), GOOD, 34, None),
     "a slow fall over 300 epochs": (curve(0.6 - _many / 1_000, 0.6 - _many / 1_200), UNDERFITTING, 300, None),
 }
 
@@ -322,6 +324,9 @@ def test_it_keeps_up_with_a_live_page(epochs, milliseconds):
 @pytest.mark.parametrize("name, parts", [
     ("still learning", ["Best at epoch 4, validation cross-entropy 0.450", "still improving", "by about 0.05 an epoch",
                         "The gap to training is 0.150", "Confidence: medium"]),
+    ("one bad epoch at the end", ["Best at epoch 3, validation cross-entropy 0.450", "still improving",
+                                  "by about 0.085",
+                                  "The last epoch lies 0.150 above the best: one alone may be chance"]),
     ("overfitting", ["Best at epoch 2, validation cross-entropy 0.500", "overfitting since epoch 3",
                      "lies 0.100 higher", "from 0.100 to 0.600"]),
     ("level", ["Best at epoch 2, validation cross-entropy 0.500", "settled", "The gap to training is 0.001"]),
