@@ -124,6 +124,9 @@ CURVES = {
     "a plateau, then the turn": (
         curve(np.linspace(0.3, 0.1, 30), [0.5, 0.4] + [0.35] * 13 + list(np.linspace(0.38, 0.6, 15))),
         OVERFITTING, 3, 16),
+    "one bad epoch, and the turn much later": (
+        curve(np.linspace(0.4, 0.1, 12), [0.6, 0.4, 0.34, 0.5, 0.34, 0.34, 0.341, 0.34, 0.36, 0.4, 0.45, 0.5]),
+        OVERFITTING, 3, 9),
     "a rise that training shares": (curve([0.3, 0.2, 0.5, 0.6], [0.5, 0.4, 0.55, 0.65]), NOISY, 2, None),
     "validation below training, as with dropout": (
         curve(0.4 + 0.3 / np.arange(1, 21), 0.3 + 0.3 / np.arange(1, 21) ** 2), GOOD, 20, None),
@@ -244,7 +247,9 @@ def test_jitter_alone_is_hardly_ever_taken_for_overfitting_and_never_with_confid
 def test_a_curve_that_is_all_jitter_is_called_so():
     across = np.arange(1, 51)
     found = phases(0.4 - 0.2 * across / 50, np.full(50, 0.33), 0.04)
-    assert sum(one.phase == NOISY for one in found) > 0.9 * len(found)
+    noisy = [one for one in found if one.phase == NOISY]
+    assert len(noisy) > 0.9 * len(found)
+    assert sum("jumps by about 0.0" in sentence(one) for one in noisy) > 0.9 * len(noisy)
 
 
 @pytest.mark.parametrize("jitter", [0.0, 0.005, 0.02])
