@@ -236,7 +236,7 @@ def test_an_overfitted_run_is_seen_through_its_jitter(epochs, jitter):
 
 @pytest.mark.parametrize("epochs", [20, 50, 300])
 @pytest.mark.parametrize("jitter", [0.002, 0.005, 0.01, 0.02, 0.04])
-def test_jitter_alone_is_hardly_ever_taken_for_overfitting_and_never_with_confidence(epochs, jitter):
+def test_jitter_alone_is_seldom_taken_for_overfitting_and_not_with_high_confidence(epochs, jitter):
     across = np.arange(1, epochs + 1)
     found = phases(0.4 - 0.2 * across / epochs, 0.33 + 0.3 * np.exp(-across / 2), jitter)
     taken = [one for one in found if one.phase == OVERFITTING]
