@@ -1,88 +1,399 @@
-"""From a history to what it shows: the phase, the best epoch, the gap, and one sentence that says so."""
+"""From a history to what it shows: the phase, the best epoch, the onset, the gap and the slope, each with its grounds.
+
+The thresholds are held against 16 published histories in `tests/test_diagnosis.py`.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from functools import cache
+from types import MappingProxyType
 
+import numpy as np
 import pandas as pd
+
+from explorer.words import say
 
 # Fewer epochs than this show no trend.
 FEWEST_EPOCHS = 3
-# Validation has turned when it stays this far above its best value: in cross-entropy, and as a share of it.
+# Validation has turned when it stays this far above its best value: in cross-entropy, and as a share of it. Less than
+# that is not to be seen in a chart, and another seed moves the curve as much.
 RISE, RISE_SHARE = 0.01, 0.03
-# One bad epoch is noise; this many of the latest must all lie above.
+# Once it has turned, it did so where it left its best for good: by a third of that.
+ONSET_SHARE = 1 / 3
+# One bad epoch is noise; an onset needs this many more epochs above its limit than excuse those below it.
 CONFIRMING = 2
+# An epoch back below the limit undoes so many above it, so that from an onset on two in three must lie above.
+RELAPSE = 2
+# The state at the end is that of so many of the latest epochs: the median, which two outliers do not move.
+LATEST = 5
+# Of a rise this share at least must be a widening gap: else training has risen too, and nothing is memorised.
+GAP_SHARE = 0.5
+# The slope is that of the latest quarter of the epochs, within these limits: shorter is jitter, longer is history.
+WINDOW_SHARE, FEWEST_WINDOW, LONGEST_WINDOW = 4, 3, 40
+# It still improves if another quarter of the epochs, at this slope, would lower validation by this share of its value.
+OUTLOOK_SHARE = 0.01
+# Over the later half of the window it must still fall by this share of that slope.
+GOING_ON = 0.25
+# A slope counts from two of its own standard errors on.
+SLOPE_ERRORS = 2.0
+# Jitter is measured on so many epochs to each side of the place in question, since curves get wilder as they rise.
+NOISE_REACH = 10
+# Where jitter hides the level, a rise shows as a trend since the best epoch: this many standard errors, from so many
+# epochs on, and only where training has fallen meanwhile.
+TREND_ERRORS, TREND_FROM = 2.5, 6
+# Jitter beyond this share of the best value hides whatever is not plain.
+NOISY_SHARE = 0.05
+# A level that far above the best, as a share of it, is not a settled one, even where jitter might explain it.
+UNSURE_SHARE = 0.1
+# Of independent errors of standard deviation 1, the reversals below come to 0.37 on average (simulated, 20 epochs).
+REVERSAL = 0.37
+# Of n epochs the jitter is uncertain by about this over √n, as a share of it. Settled curves with a jitter of 3 % of
+# their value are then taken for overfitting in 10 of 100 cases after 20 epochs, 3 after 50, 1 after 300 (simulated,
+# 400 each); 1 in 8,000 over all jitters up to 12 % and 10 to 300 epochs has high confidence.
+DOUBT = 1.0
+# A network that is no better than this share of the cross-entropy of a blind guess, ln(classes), has learned nothing.
+GUESSING_SHARE = 0.9
+# Training that is so many times worse than a blind guess has broken down; the first epochs, where averages of batch
+# normalisation lag behind, are let pass.
+BROKEN_TIMES, BROKEN_FROM = 3.0, 5
+# Half of full confidence is there after so many epochs, once more of the rest after as many again.
+HALF_SURE = 3.0
+HIGH, MEDIUM = 0.8, 0.5
 
-TOO_SHORT, LEARNING, LEVEL, OVERFITTING, DIVERGED = "too_short", "learning", "level", "overfitting", "diverged"
+TOO_SHORT, NOISY, UNDERFITTING, GOOD, OVERFITTING, DIVERGED = (
+    "too_short", "noisy", "underfitting", "good", "overfitting", "diverged")
+PHASES = (TOO_SHORT, NOISY, UNDERFITTING, GOOD, OVERFITTING, DIVERGED)
+
+NAN = float("nan")
+
+
+@dataclass(frozen=True)
+class Ground:
+    """What one finding rests on.
+
+    Attributes:
+        confidence: from 0 to 1.
+        numbers: the values of the run that it follows from, by name.
+    """
+
+    confidence: float = 0.0
+    numbers: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
+
+    @property
+    def level(self) -> str:
+        """`high` from 0.8 on, `medium` from 0.5 on, else `low`."""
+        return "high" if self.confidence >= HIGH else "medium" if self.confidence >= MEDIUM else "low"
 
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """What a history shows; all values are unpenalised and in inference mode.
+    """What a history shows; all values are cross-entropies, unpenalised and in inference mode.
 
     Attributes:
-        phase: `too_short`, `learning` (validation still improves), `level` (it neither improves nor has
-            turned), `overfitting` or `diverged`.
-        epochs: complete epochs.
+        phase: `too_short`, `noisy` (too unsteady to say), `underfitting` (it has learned nothing, or training and
+            validation still improve), `good` (it has settled near its best), `overfitting` or `diverged`.
+        epochs: rows of the history.
         best_epoch: the epoch with the lowest validation cross-entropy, or `None` without one.
         best_crossentropy, best_accuracy: validation at that epoch.
-        gap_at_best, gap: validation minus training cross-entropy, there and at the last epoch.
+        gap_at_best, gap: validation minus training, there and at the last epoch that is a number.
+        onset: with `overfitting`, the epoch since which validation has lastingly lain above its best; else `None`.
+        rise: how far validation lies above its best by now (median of the latest epochs since the best one).
+        limit: the rise from which on it counts, the jitter allowed for.
+        slope, train_slope: change an epoch over the latest `window` epochs (median of all pairwise slopes, after
+            Theil and Sen), without the last one where that is set aside.
+        window: epochs that the slopes are taken from.
+        noise: standard deviation of the jitter of validation from epoch to epoch, around the best one.
+        train: training at the end (median of the latest epochs).
+        guessing: cross-entropy of a blind guess.
+        is_stuck: whether `underfitting` means that even training is hardly better than that.
+        is_unsettled: whether `noisy` means that training and validation have risen together.
+        grounds: for each of `phase`, `best_epoch`, `onset`, `gap` and `slope` that is known, the numbers it rests on
+            and its confidence. With sure(x) = 1 - 2^-x:
+
+            - `phase`: sure(margin) * sure(evidence / 3). The margin is how many times the decisive number is its
+              threshold; where a threshold was not reached (`good`, and a network that has learned nothing), how many
+              times the threshold is the number. The evidence is the number of epochs, for `overfitting` of those
+              since the onset. 0 where it is too short, 1 where the loss is no number; halved where the last epoch is
+              set aside as a single bad one.
+            - `best_epoch`: 1 / (epochs that are as good to within the noise) * sure(epochs / 3).
+            - `onset`: share of the epochs since then that lie above its limit * sure(those epochs / 3).
+            - `gap`: sure(gap / (noise * sqrt(2))), for a difference of two values.
+            - `slope`: sure(slope / its standard error) * sure(window / 3).
     """
 
     phase: str
     epochs: int
     best_epoch: int | None = None
-    best_crossentropy: float = float("nan")
-    best_accuracy: float = float("nan")
-    gap_at_best: float = float("nan")
-    gap: float = float("nan")
+    best_crossentropy: float = NAN
+    best_accuracy: float = NAN
+    gap_at_best: float = NAN
+    gap: float = NAN
+    onset: int | None = None
+    rise: float = NAN
+    limit: float = NAN
+    slope: float = NAN
+    train_slope: float = NAN
+    window: int = 0
+    noise: float = NAN
+    train: float = NAN
+    guessing: float = NAN
+    is_stuck: bool = False
+    is_unsettled: bool = False
+    grounds: Mapping[str, Ground] = field(default_factory=lambda: MappingProxyType({}), compare=False)
+
+    @property
+    def confidence(self) -> float:
+        """That the phase is right, from 0 to 1."""
+        return self.grounds["phase"].confidence if "phase" in self.grounds else 0.0
+
+    @property
+    def level(self) -> str:
+        """`low`, `medium` or `high` confidence in the phase."""
+        return self.grounds["phase"].level if "phase" in self.grounds else "low"
 
 
-def diagnose(history: pd.DataFrame) -> Diagnosis:
+def diagnose(history: pd.DataFrame, classes: int = 2) -> Diagnosis:
     """Read a history.
 
     Args:
-        history: as from `explorer.history.table`.
+        history: as from `explorer.history.table`. Rows in which a cross-entropy is missing are passed over; where the
+            last row is one, the run has diverged.
+        classes: of the data; a blind guess has the cross-entropy ln(classes).
     """
     epochs = len(history)
-    watched = history[["train_crossentropy", "val_crossentropy"]]
-    sound = history[watched.notna().all(axis=1)]
-    if sound.empty:
-        return Diagnosis(DIVERGED if epochs else TOO_SHORT, epochs)
-    gaps = sound["val_crossentropy"] - sound["train_crossentropy"]
-    best = sound.loc[sound["val_crossentropy"].idxmin()]
-    limit = best["val_crossentropy"] + max(RISE, RISE_SHARE * best["val_crossentropy"])
-    latest = sound["val_crossentropy"].tail(CONFIRMING)
-    gap_at_best = float(best["val_crossentropy"] - best["train_crossentropy"])
-    if len(sound) < epochs:
-        phase = DIVERGED
-    elif epochs < FEWEST_EPOCHS:
-        phase = TOO_SHORT
-    elif (latest > limit).all() and gaps.iloc[-1] > gap_at_best:
-        phase = OVERFITTING
-    elif best["epoch"] == sound["epoch"].iloc[-1]:
-        phase = LEARNING
-    else:
-        phase = LEVEL
-    return Diagnosis(phase, epochs, int(best["epoch"]), float(best["val_crossentropy"]),
-                     float(best["val_accuracy"]), gap_at_best, float(gaps.iloc[-1]))
+    columns = history[["epoch", "train_crossentropy", "val_crossentropy", "val_accuracy"]].to_numpy(dtype=float)
+    is_sound = np.isfinite(columns[:, 1:3]).all(axis=1)
+    sound = columns[is_sound]
+    if not len(sound):
+        grounds = {"phase": Ground(1.0, {"epochs": epochs})} if epochs else {}
+        return Diagnosis(DIVERGED if epochs else TOO_SHORT, epochs, grounds=grounds)
+    # Cross-entropies near the largest float overflow on the way; what comes of them is no number, and read as such.
+    with np.errstate(all="ignore"):
+        found = _read(*sound.T, math.log(classes))
+    found = replace(found, epochs=epochs)
+    if not is_sound[-1]:
+        found = replace(found, phase=DIVERGED, onset=None, is_stuck=False, is_unsettled=False, grounds={
+            **{name: ground for name, ground in found.grounds.items() if name != "onset"},
+            "phase": Ground(1.0, {"lost": float(epochs - len(sound))})})
+    return found
+
+
+def _read(epoch: np.ndarray, train: np.ndarray, val: np.ndarray, accuracy: np.ndarray, guessing: float) -> Diagnosis:
+    """A diagnosis of sound rows, at least one."""
+    count, at = len(val), int(val.argmin())
+    gaps = val - train
+    best = float(val[at])
+    noise = _noise(val, at)
+    after = np.arange(at + 1, count)[-LATEST:]
+    end = after if len(after) else np.array([at])
+    visible = max(RISE, RISE_SHARE * best)
+    limit = max(visible, _chance(count) * max(noise, _noise(val, at, count)))
+    rise = _middle(val[end]) - best
+    # How many times the rise is its limit: that of the level, or else that of the trend.
+    margin = rise / limit
+    if visible < rise <= limit and train[at] - _middle(train[end]) > visible:
+        margin = max(margin, _climb(epoch[at + 1:], val[at + 1:], visible))
+    window = min(count, LONGEST_WINDOW, max(FEWEST_WINDOW, count // WINDOW_SHARE))
+    slope, error = _slope(epoch[-window:], val[-window:]), _noise(val, count - 1) * math.sqrt(12 / window**3)
+    found = Diagnosis(
+        TOO_SHORT, count, int(epoch[at]), best, float(accuracy[at]), float(gaps[at]), float(gaps[-1]),
+        rise=rise, limit=limit, slope=slope,
+        train_slope=_slope(epoch[-window:], train[-window:]), window=window, noise=noise,
+        train=_middle(train[-LATEST:] if count >= LATEST else train[-1:]), guessing=guessing)
+    grounds = {
+        "best_epoch": Ground(_sound(_sure(count / HALF_SURE) / int((val <= best + noise).sum())),
+                             {"crossentropy": best, "noise": noise, "as_good": int((val <= best + noise).sum())}),
+        "gap": Ground(_sure(_times(abs(found.gap), noise * math.sqrt(2))),
+                      {"train": float(train[-1]), "validation": float(val[-1]), "noise": noise}),
+        "slope": Ground(_sound(_sure(_times(abs(slope), error)) * _sure(window / HALF_SURE)) if window > 1 else 0.0,
+                        {"window": window, "error": error, "train_slope": found.train_slope}),
+    }
+    if count < FEWEST_EPOCHS:
+        return replace(found, grounds={**grounds, "phase": Ground(0.0, {"epochs": count})})
+    if margin > 1 and len(after) < CONFIRMING:
+        # One bad epoch after the best: until the next one confirms it, the run is what it was without it.
+        before = _read(epoch[:-1], train[:-1], val[:-1], accuracy[:-1], guessing)
+        doubted = Ground(before.confidence / 2, {**before.grounds["phase"].numbers, "set_aside": float(epoch[-1])})
+        return replace(found, phase=before.phase, is_stuck=before.is_stuck, is_unsettled=before.is_unsettled,
+                       slope=before.slope, train_slope=before.train_slope, window=before.window,
+                       grounds={**grounds, "phase": doubted, "slope": before.grounds["slope"]})
+    found, ground, onset = _phase(found, margin, val, gaps, train, epoch, at, end, error)
+    return replace(found, grounds={**grounds, "phase": ground, **({"onset": onset} if onset else {})})
+
+
+def _phase(found: Diagnosis, climbed: float, val: np.ndarray, gaps: np.ndarray, train: np.ndarray, epoch: np.ndarray,
+           at: int, end: np.ndarray, error: float) -> tuple[Diagnosis, Ground, Ground | None]:
+    """The phase of at least `FEWEST_EPOCHS` epochs, its ground, and that of the onset if there is one."""
+    count, best, limit = len(val), found.best_crossentropy, found.limit
+    enough = _sure(count / HALF_SURE)
+    worst = BROKEN_TIMES * found.guessing
+    if count >= BROKEN_FROM and found.train > worst and found.train > train[0] / 2:
+        numbers = {"train": found.train, "limit": worst}
+        return replace(found, phase=DIVERGED), Ground(_sure(found.train / worst) * enough, numbers), None
+    widened = _middle(gaps[end]) - found.gap_at_best
+    has_risen = climbed > 1
+    visible = max(RISE, RISE_SHARE * best)
+    left = best + min(limit, ONSET_SHARE * max(visible, _chance(count) * found.noise))
+    start = _since(val, at, left)
+    latest = _middle(val[-LATEST:])
+    level = GUESSING_SHARE * found.guessing
+    # Where training itself is no better than a guess, nothing has been memorised, whatever validation does.
+    is_blind = found.train > level and latest > level
+    if (not is_blind and has_risen and widened >= GAP_SHARE * found.rise and start is not None
+            and _since(val, at, best + min(limit, found.rise - 1e-12)) is not None):
+        above = float((val[start:] > left).mean())
+        lasted = _sure((count - start) / HALF_SURE)
+        numbers = {"rise": found.rise, "limit": limit, "widened": widened, "epochs_since": count - start}
+        return (replace(found, phase=OVERFITTING, onset=int(epoch[start])),
+                Ground(_sure(climbed) * lasted, numbers),
+                Ground(above * lasted, {"limit": left, "epochs_since": count - start,
+                                        "share_above": above}))
+    # What training on would bring: the slope, over a quarter of the epochs more or over its own window.
+    outlook = -found.slope * max(found.window - 1, count / WINDOW_SHARE)
+    needed = OUTLOOK_SHARE * abs(best)
+    # A curve that has just settled falls over the window, but no longer at its end.
+    half = found.window // 2
+    goes_on = half < FEWEST_WINDOW or _slope(epoch[-half:], val[-half:]) < GOING_ON * found.slope
+    improves = (outlook > needed and -found.slope > SLOPE_ERRORS * error and found.train_slope < 0 and goes_on
+                and at >= count - found.window)
+    if improves or is_blind:
+        is_stuck = is_blind and not improves
+        if is_stuck:
+            numbers = {"train": found.train, "limit": level}
+            margin = _times(found.guessing - level, max(found.guessing - found.train, 0.0))
+        else:
+            numbers, margin = {"outlook": outlook, "limit": needed}, _times(outlook, needed)
+        return replace(found, phase=UNDERFITTING, is_stuck=is_stuck), Ground(_sure(margin) * enough, numbers), None
+    unsteady = max(_times(found.noise, NOISY_SHARE * abs(best)), _times(found.rise, UNSURE_SHARE * abs(best)))
+    if has_risen or unsteady > 1:
+        margin = climbed if has_risen else unsteady
+        numbers = {"noise": found.noise, "rise": found.rise, "limit": limit}
+        unsettled = has_risen and widened < GAP_SHARE * found.rise
+        return (replace(found, phase=NOISY, is_unsettled=unsettled), Ground(_sound(_sure(margin) * enough), numbers),
+                None)
+    nearest = max(found.rise / limit, _times(outlook, needed))
+    numbers = {"rise": found.rise, "limit": limit, "outlook": outlook, "outlook_limit": needed}
+    return replace(found, phase=GOOD), Ground(_sure(_times(1.0, nearest)) * enough, numbers), None
+
+
+def _since(val: np.ndarray, at: int, limit: float) -> int | None:
+    """Where validation came to lie above a limit for good: the place from which on most epochs are above it.
+
+    Every epoch above it counts 1, every other one minus `RELAPSE`; the sum from there to the end is the greatest.
+    """
+    scores = np.where(val[at + 1:] > limit, 1, -RELAPSE)[::-1].cumsum()[::-1]
+    if not len(scores) or scores.max() < CONFIRMING:
+        return None
+    # The latest place with that sum: earlier ones only bring a spike and the relapse after it.
+    return at + len(scores) - int(scores[::-1].argmax())
+
+
+def _chance(count: int) -> float:
+    """How many times the noise may lie between the least of so many values and a few others by chance.
+
+    That is about √(2 ln n) standard deviations, and one more; of few epochs the noise itself is not well known.
+    """
+    return (1 + math.sqrt(2 * math.log(count))) * (1 + DOUBT / math.sqrt(count))
+
+
+def _climb(epoch: np.ndarray, val: np.ndarray, visible: float) -> float:
+    """How many times a rising trend since the best epoch is more than jitter explains; 0 where it is not to be seen."""
+    if len(val) < TREND_FROM:
+        return 0.0
+    places = np.linspace(0, len(val) - 1, min(len(val), LONGEST_WINDOW)).astype(int)
+    climb = _slope(epoch[places], val[places]) * float(epoch[-1] - epoch[0])
+    # The error of a straight line's slope through n points evenly over a span is σ√(12/n) / span.
+    error = _noise(val, len(val) - 1, len(val)) * math.sqrt(12 / len(places))
+    return _times(climb, max(visible, TREND_ERRORS * error))
+
+
+def _noise(val: np.ndarray, at: int, reach: int = NOISE_REACH) -> float:
+    """Standard deviation of the jitter around a place, 0 for a smooth curve.
+
+    Jitter turns back: where two steps in a row have opposite signs, the smaller one is taken, elsewhere 0. So a bend
+    is no jitter, however sharp. The place itself is left out, for at its best every curve turns, and so is the largest
+    tenth (at least one), for a single bad epoch is no noise either.
+    """
+    low = max(0, at - reach)
+    steps = np.diff(val[low:at + reach + 1])
+    turns = np.where(steps[:-1] * steps[1:] < 0, np.minimum(abs(steps[:-1]), abs(steps[1:])), 0.0)
+    if 0 <= at - low - 1 < len(turns):
+        turns = np.delete(turns, at - low - 1)
+    kept = np.sort(turns)[:len(turns) - max(1, round(len(turns) / 10))]
+    return _sound(float(kept.mean()) / REVERSAL) if len(kept) else 0.0
+
+
+@cache
+def _pairs(count: int) -> tuple[np.ndarray, np.ndarray]:
+    return np.triu_indices(count, 1)
+
+
+def _slope(epoch: np.ndarray, values: np.ndarray) -> float:
+    """Median of the slopes between all pairs, after Theil and Sen: up to 29 % of the epochs may be outliers."""
+    if len(values) < 2:
+        return NAN
+    early, late = _pairs(len(values))
+    return float(np.median((values[late] - values[early]) / (epoch[late] - epoch[early])))
+
+
+def _middle(values: np.ndarray) -> float:
+    """Median; of an even number the lower one of the middle two, so that of two both must lie high."""
+    return float(np.sort(values)[(len(values) - 1) // 2])
+
+
+def _times(value: float, unit: float) -> float:
+    """How many times a unit a value is."""
+    if value <= 0:
+        return 0.0
+    return value / unit if unit > 0 else math.inf
+
+
+def _sure(times: float) -> float:
+    """From 0 towards 1: a half at 1, three quarters at 2."""
+    return _sound(1 - 2.0 ** -max(times, 0.0))
+
+
+def _sound(value: float) -> float:
+    return value if math.isfinite(value) else 0.0
+
+
+# -- in words --------------------------------------------------------------------------------------------------
 
 
 def sentence(found: Diagnosis, language: str = "en") -> str:
-    """One sentence with its numbers from the run; empty before the first epoch."""
+    """What it shows in a few words, with the numbers of the run; empty before the first epoch.
+
+    Args:
+        language: a key of `explorer.words.LANGUAGES`.
+    """
     if found.best_epoch is None:
-        return "The loss was never a number." if found.epochs else ""
-    best = f"Best at epoch {found.best_epoch}, validation cross-entropy {_number(found.best_crossentropy)}"
-    if found.phase == OVERFITTING:
-        return f"{best}; overfitting since: the gap has grown to {_number(found.gap)}."
-    if found.phase == LEARNING:
-        return f"{best}; still improving, the gap to training is {_number(found.gap)}."
-    if found.phase == LEVEL:
-        return f"{best}; no clear change since, the gap to training is {_number(found.gap)}."
-    if found.phase == DIVERGED:
-        return f"{best}; then the loss stopped being a number."
-    return f"{best} so far; too few epochs to say more."
+        return say("diagnosis.never", language) if found.epochs else ""
+    key = found.phase
+    if found.is_stuck:
+        key = "stuck"
+    elif found.is_unsettled:
+        key = "unsettled"
+    elif found.phase == NOISY and found.noise <= NOISY_SHARE * abs(found.best_crossentropy):
+        key = "unclear"
+    elif found.phase == DIVERGED and "lost" not in found.grounds["phase"].numbers:
+        key = "broken"
+    said = say(f"diagnosis.{key}", language, best=found.best_epoch, value=_number(found.best_crossentropy),
+               epochs=found.epochs, fewest=FEWEST_EPOCHS, onset=found.onset, gap=_number(found.gap),
+               gap_at_best=_number(found.gap_at_best), rise=_number(found.rise), noise=_number(found.noise),
+               fall=_small(-found.slope), train=_number(found.train), guessing=_number(found.guessing))
+    if found.phase in (TOO_SHORT, DIVERGED):
+        return said
+    if "set_aside" in found.grounds["phase"].numbers:
+        said = f"{said} {say('diagnosis.set_aside', language, rise=_number(found.rise))}"
+    return f"{said} {say(f'diagnosis.sure.{found.level}', language)}"
 
 
 def _number(value: float) -> str:
     return f"{value:.3f}" if abs(value) < 1_000 else f"{value:.1e}"
+
+
+def _small(value: float) -> str:
+    return f"{value:.2g}" if 1e-4 <= abs(value) < 1_000 else f"{value:.1e}"

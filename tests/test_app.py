@@ -636,7 +636,7 @@ def _charts_show(at: AppTest, table: pd.DataFrame) -> None:
 def test_pressing_train_shows_the_numbers_of_the_store(trained: SimpleNamespace):
     at = trained.at
     assert len(trained.epochs) == 4 and list(trained.scores) == [4]
-    found = diagnosis.diagnose(trained.table)
+    found = diagnosis.diagnose(trained.table, trained.config.info.classes)
     assert diagnosis.sentence(found) in [part.value for part in at.markdown]
     lowest = min(trained.epochs, key=lambda row: row["val_crossentropy"])
     assert f"Best at epoch {lowest['epoch']}, validation cross-entropy {lowest['val_crossentropy']:.3f}" in (
@@ -698,7 +698,8 @@ def test_fewer_epochs_show_a_slice_of_a_known_run(page: _Page, trained: SimpleNa
     metrics = _metrics(at)
     assert metrics["Epochs"] == "2" and "Test accuracy" not in metrics
     assert any("The test set was scored after epoch 4" in caption.value for caption in at.caption)
-    assert diagnosis.sentence(diagnosis.diagnose(trained.table.head(2))) in [part.value for part in at.markdown]
+    found = diagnosis.diagnose(trained.table.head(2), trained.config.info.classes)
+    assert diagnosis.sentence(found) in [part.value for part in at.markdown]
 
 
 def test_more_epochs_go_on_from_there(page: _Page):

@@ -1,4 +1,4 @@
-"""History, diagnosis and charts: the numbers shown are those of the run, whatever the run was like."""
+"""History and charts: the numbers shown are those of the run, whatever the run was like."""
 
 import json
 import math
@@ -9,7 +9,6 @@ import pandas as pd
 import pytest
 
 from explorer import charts
-from explorer.diagnosis import DIVERGED, LEARNING, LEVEL, OVERFITTING, TOO_SHORT, diagnose, sentence
 from explorer.history import COLUMNS, table
 from explorer.stopping import stopping_epoch
 
@@ -136,68 +135,3 @@ def test_the_text_alternative_tells_how_to_read_the_lines():
     (1, [1, 2]), (5, [1, 2, 3, 4, 5]), (20, [1, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20]), (300, [1, *range(50, 301, 50)])])
 def test_the_axis_names_the_first_epoch_and_round_ones(epochs, shown):
     assert charts.ticks(epochs) == shown
-
-
-# -- diagnosis --------------------------------------------------------------------------------------------
-
-CURVES = {
-    "still learning": (_history([0.6, 0.5, 0.4, 0.3], [0.62, 0.55, 0.5, 0.45]), LEARNING, 4),
-    "overfitting": (OVERFITTED, OVERFITTING, 2),
-    "one bad epoch at the end": (_history([0.6, 0.4, 0.3, 0.25], [0.62, 0.5, 0.45, 0.6]), LEVEL, 3),
-    "one bad epoch on the way": (_history([0.6, 0.4, 0.3, 0.25], [0.62, 0.9, 0.45, 0.44]), LEARNING, 4),
-    "back from a rise": (_history([0.6, 0.4, 0.3, 0.2, 0.1], [0.62, 0.5, 0.6, 0.6, 0.505]), LEVEL, 2),
-    "level": (_history([0.6, 0.5, 0.5, 0.5, 0.5], [0.62, 0.5, 0.501, 0.502, 0.501]), LEVEL, 2),
-    "a rise that training shares": (_history([0.3, 0.2, 0.5, 0.6], [0.5, 0.4, 0.55, 0.65]), LEVEL, 2),
-    "validation below training": (_history([0.7, 0.6, 0.5], [0.6, 0.5, 0.4]), LEARNING, 3),
-    "diverged": (_history([0.6, 0.5, NAN], [0.6, 0.55, NAN]), DIVERGED, 2),
-    "training diverged": (_history([0.6, 0.5, NAN], [0.6, 0.55, 0.5]), DIVERGED, 2),
-    "one epoch": (_history([0.6], [0.65]), TOO_SHORT, 1),
-    "two epochs": (_history([0.6, 0.1], [0.65, 2.0]), TOO_SHORT, 1),
-    "many epochs": (HISTORIES["1,000 epochs"], OVERFITTING, 400),
-}
-
-
-@pytest.mark.parametrize("name", CURVES)
-def test_the_phase_and_the_best_epoch_are_seen(name):
-    history, phase, best = CURVES[name]
-    found = diagnose(history)
-    assert (found.phase, found.best_epoch, found.epochs) == (phase, best, len(history))
-    row = history[history["epoch"] == best].iloc[0]
-    assert (found.best_crossentropy, found.best_accuracy) == (row["val_crossentropy"], row["val_accuracy"])
-    assert found.gap_at_best == pytest.approx(row["val_crossentropy"] - row["train_crossentropy"])
-
-
-def test_dropout_may_put_validation_below_training_and_the_gap_is_told_as_it_is():
-    found = diagnose(CURVES["validation below training"][0])
-    assert found.gap == pytest.approx(-0.1) and "the gap to training is -0.100" in sentence(found)
-
-
-@pytest.mark.parametrize("name, text", [
-    ("still learning", "Best at epoch 4, validation cross-entropy 0.450; still improving, "
-                       "the gap to training is 0.150."),
-    ("overfitting", "Best at epoch 2, validation cross-entropy 0.500; overfitting since: the gap has grown to 0.600."),
-    ("level", "Best at epoch 2, validation cross-entropy 0.500; no clear change since, the gap to training is 0.001."),
-    ("diverged", "Best at epoch 2, validation cross-entropy 0.550; then the loss stopped being a number."),
-    ("one epoch", "Best at epoch 1, validation cross-entropy 0.650 so far; too few epochs to say more."),
-])
-def test_the_sentence_has_the_numbers_of_the_run(name, text):
-    assert sentence(diagnose(CURVES[name][0])) == text
-
-
-def test_a_loss_that_was_never_a_number_is_told():
-    found = diagnose(HISTORIES["never a number"])
-    assert (found.phase, found.best_epoch) == (DIVERGED, None)
-    assert sentence(found) == "The loss was never a number."
-
-
-def test_before_the_first_epoch_nothing_is_said():
-    found = diagnose(HISTORIES["empty"])
-    assert (found.phase, found.epochs, sentence(found)) == (TOO_SHORT, 0, "")
-
-
-@pytest.mark.parametrize("values, phase", [((0.05, 0.055), LEVEL), ((0.05, 0.065), OVERFITTING),
-                                           ((1.0, 1.025), LEVEL), ((1.0, 1.035), OVERFITTING)])
-def test_validation_has_turned_only_beyond_a_visible_rise(values, phase):
-    best, later = values
-    history = _history([best, best, best / 2, best / 4], [best + 0.2, best, later, later])
-    assert diagnose(history).phase == phase

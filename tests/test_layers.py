@@ -19,7 +19,8 @@ MAY_COMPUTE = {"explorer.batches", "explorer.child", "explorer.costs", "explorer
                "explorer.stack", "explorer.together", "explorer.training", "explorer.worker"}
 PURE = ("explorer.config", "explorer.history", "explorer.diagnosis", "explorer.charts", "explorer.stopping",
         "explorer.address", "explorer.fields", "explorer.limits", "explorer.sweep", "explorer.heatmap",
-        "explorer.comparison", "explorer.overlay", "explorer.words")
+        "explorer.comparison", "explorer.overlay", "explorer.suggestion", "explorer.words",
+        "explorer.lessons.published")
 
 
 def imported(source: str) -> set[str]:

@@ -115,7 +115,7 @@ def _end(view: View, config: RunConfig, as_json: bool) -> int:
             "peak_mb": run.peak_mb, "message": run.message,
         }), flush=True)
     else:
-        words = diagnosis.sentence(diagnosis.diagnose(history.table(view.epochs)))
+        words = diagnosis.sentence(diagnosis.diagnose(history.table(view.epochs), config.info.classes))
         if words:
             print(words)
         if score:

@@ -138,7 +138,7 @@ def _panel(engine: Engine, config: RunConfig, demand: Demand, run_id: str, was_l
     shown = history.table(view.epochs)
     _curves(shown, config, demand)
     with st.container():
-        found = diagnosis.diagnose(shown)
+        found = diagnosis.diagnose(shown, config.info.classes)
         words = diagnosis.sentence(found, language())
         if words:
             st.markdown(words)
