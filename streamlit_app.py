@@ -4,7 +4,7 @@ import streamlit as st
 
 from explorer import data
 from explorer.settings import SettingError
-from explorer.ui import comparison, controls, lessons, live, state, sweep
+from explorer.ui import comparison, controls, lessons, live, portrait, state, sweep
 from explorer.ui.engines import engine as the_engine
 
 st.set_page_config(page_title="Overfitting explorer", page_icon="📉", layout="wide")
@@ -35,6 +35,7 @@ lessons.show(engine)
 live.show(engine, request.config, request.demand)
 comparison.show(engine, request.config, request.demand)
 sweep.show(engine, request.config, request.demand, grid, unsound_grid)
+portrait.show(engine, request.config, request.demand)
 
 with st.expander("How to read the curves", icon=":material/help:"):
     st.markdown(
