@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import altair as alt
+import numpy as np
 import pandas as pd
 
 from explorer.samples import MARKS, Sample
@@ -89,9 +90,8 @@ def image_frame(sample: Sample | None) -> pd.DataFrame:
     if sample is None:
         return pd.DataFrame({"x": [], "y": [], "before": [], "after": []})
     side = len(sample.pixels)
-    return pd.DataFrame([
-        (x, y, int(sample.pixels[y, x]), float(sample.scaled[y, x])) for y in range(side) for x in range(side)],
-        columns=["x", "y", "before", "after"])
+    y, x = np.divmod(np.arange(side * side), side)
+    return pd.DataFrame({"x": x, "y": y, "before": sample.pixels.ravel(), "after": sample.scaled.ravel()})
 
 
 def image(side: int, scale: int, scaled: bool, language: str = "en") -> alt.LayerChart:

@@ -18,7 +18,7 @@ from explorer.address import query  # noqa: E402
 from explorer.config import Demand, RunConfig  # noqa: E402
 from explorer.devices import Gpu  # noqa: E402
 from explorer.engine import QueueFull  # noqa: E402
-from explorer.store import FINISHED  # noqa: E402
+from explorer.store import FAILED, FINISHED  # noqa: E402
 from explorer.ui import engines  # noqa: E402
 from explorer.words import LANGUAGES, say  # noqa: E402
 
@@ -73,18 +73,24 @@ def _charts(at: AppTest) -> list[dict]:
     return [json.loads(chart.proto.spec) for chart in at.get("vega_lite_chart")]
 
 
+def _claimed(engine, config: RunConfig, demand: Demand):
+    """A run in the store that the engine believes to be trained by itself."""
+    with engine._asking:  # meanwhile it takes none from the queue
+        run_id = engine.store.request(engine.run_id(config), config, demand, {}).run_id
+        return engine.store.claim(engine._owner.name, [run_id])
+
+
 def _trained(engine, config: RunConfig, device: str) -> None:
     """Put a finished run into the store, as if it had been trained on this device."""
-    run = engine.store.request(engine.run_id(config), config, DEMAND, {})
-    claimed = engine.store.claim("test", [run.run_id])
-    engine.store.write_device(run.run_id, claimed.attempt, device, 2)
+    run = _claimed(engine, config, DEMAND)
+    engine.store.write_device(run.run_id, run.attempt, device, 2)
     for epoch in range(1, DEMAND.epochs + 1):
-        engine.store.write_epoch(run.run_id, claimed.attempt, {
+        engine.store.write_epoch(run.run_id, run.attempt, {
             "epoch": epoch, "seconds": 0.25, **dict.fromkeys(
                 ("loss", "train_crossentropy", "val_crossentropy", "train_accuracy", "val_accuracy", "penalty"), 0.5)})
-    engine.store.write_score(run.run_id, claimed.attempt, {
+    engine.store.write_score(run.run_id, run.attempt, {
         "epoch": DEMAND.epochs, "test_crossentropy": 0.5, "test_accuracy": 0.5})
-    engine.store.end(run.run_id, claimed.attempt, FINISHED)
+    engine.store.end(run.run_id, run.attempt, FINISHED)
 
 
 def test_folded_nothing_of_it_is_computed(engine, monkeypatch):
@@ -205,3 +211,22 @@ def test_a_refused_timing_says_why(engine, monkeypatch):
     assert not at.exception
     assert ["10 runs are waiting" in error.value for error in at.error] == [True]
     assert "timing" not in at.session_state
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_a_timing_that_fails_early_says_why(engine, monkeypatch, language):
+    config = TINY.with_(seed=1_500)
+    monkeypatch.setattr(engine, "hardware", replace(engine.hardware, gpus=(Gpu(0, "Card"),)))
+    _trained(engine, config, engine.hardware.label("cpu"))
+
+    def submit(config: RunConfig, demand: Demand) -> str:
+        run = _claimed(engine, config, demand)
+        engine.store.end(run.run_id, run.attempt, FAILED, "The card has gone.")
+        return run.run_id
+
+    monkeypatch.setattr(engine, "submit", submit)
+    at = _open(config, language=language)
+    at.button(key="portrait_time").click().run()
+    (warning,) = _sound(at.run()).warning
+    assert "The card has gone" in warning.value and "Card" in warning.value
+    assert "portrait_time" in [button.key for button in at.button]

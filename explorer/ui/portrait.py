@@ -14,6 +14,7 @@ from explorer.config import Demand, RunConfig
 from explorer.devices import DeviceError
 from explorer.engine import Engine, QueueFull
 from explorer.fields import FieldError, plain
+from explorer.store import FAILED, INTERRUPTED, STOPPED
 from explorer.timing import Timing
 from explorer.ui import state
 from explorer.view import UNKNOWN
@@ -197,7 +198,8 @@ def _carry_on(engine: Engine, run_id: str, wanted: Demand, found: list[Timing]) 
     for one in found:
         if one.device == device and one.is_missing:
             try:
-                engine.submit(one.config, Demand(wanted.epochs, device=device))
+                asked_for = engine.submit(one.config, Demand(wanted.epochs, device=device))
+                st.session_state["timed"] = (run_id, asked_for, one.label)
             except (FieldError, DeviceError, QueueFull) as error:
                 st.session_state["portrait_problem"] = str(error)
                 del st.session_state["timing"]
@@ -209,6 +211,7 @@ def _times(engine: Engine, config: RunConfig, demand: Demand, language: str, was
         return
     try:
         _, found = _look(engine, config, demand)
+        failed = _failed(engine, config, demand)
     except sqlite3.Error as error:
         st.error(say("portrait.no_store", language, reason=state.shown(str(error))), icon=":material/error:")
         return
@@ -217,6 +220,10 @@ def _times(engine: Engine, config: RunConfig, demand: Demand, language: str, was
     st.dataframe(pd.DataFrame([_row(one, config, language) for one in found]).astype(dict.fromkeys(_FORMATS, float)),
                  hide_index=True, key="portrait_devices", height="content", placeholder="–",
                  column_config=_columns(("device", *_FORMATS, "run", "state"), language))
+    if failed:
+        device, reason = failed
+        st.warning(say("portrait.failed", language, device=state.shown(device),
+                       reason=state.shown(translated(reason, language))), icon=":material/warning:")
     if not _is_trained(found, config):
         st.caption(say("portrait.untrained", language))
     if len(engine.hardware.names) == 1 or engine.settings.device == "cpu":
@@ -225,6 +232,13 @@ def _times(engine: Engine, config: RunConfig, demand: Demand, language: str, was
         st.caption(count("portrait.no_seed", language, timing.MOST_SEEDS))
     else:
         st.caption(say("portrait.other_seeds", language))
+
+
+def _failed(engine: Engine, config: RunConfig, demand: Demand) -> tuple[str, str] | None:
+    """The device that was timed last and why it has no time; a run that fails early does not even name its device."""
+    run_id, timed, device = st.session_state.get("timed", ("", "", ""))
+    run = engine.look(timed, demand).run if run_id == engine.run_id(config) else None
+    return (device, run.message) if run and run.status in (FAILED, INTERRUPTED, STOPPED) else None
 
 
 def _row(one: Timing, config: RunConfig, language: str) -> dict[str, Any]:
