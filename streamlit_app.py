@@ -4,7 +4,7 @@ import streamlit as st
 
 from explorer import data
 from explorer.settings import SettingError
-from explorer.ui import comparison, controls, lessons, live, state, sweep
+from explorer.ui import comparison, controls, lessons, live, portrait, state, sweep
 from explorer.ui.engines import engine as the_engine
 from explorer.ui.speech import t, told
 
@@ -40,6 +40,8 @@ with st.container():
     sweep.show(engine, request.config, request.demand, grid, unsound_grid)
 with st.container():
     comparison.show(engine, request.config, request.demand)
+with st.container():
+    portrait.show(engine, request.config, request.demand)
 
 with st.expander(t("page.reading"), icon=":material/help:"):
     st.markdown(t("page.reading.text"))
