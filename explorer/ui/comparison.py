@@ -18,7 +18,7 @@ from explorer.engine import Engine, QueueFull
 from explorer.fields import FieldError
 from explorer.store import DIVERGED, FINISHED, QUEUED, RUNNING
 from explorer.ui import lessons, state
-from explorer.ui.speech import language, n, shown, t, told
+from explorer.ui.speech import labels, language, n, shown, t, told
 from explorer.view import DONE, UNKNOWN, View
 
 REFRESH_SECONDS = 0.5
@@ -82,12 +82,12 @@ def _change(act: Callable[[Sequence[Entry], int], list[Entry]], place: int) -> N
 def _view_controls() -> int:
     with st.container(horizontal=True, vertical_alignment="bottom"):
         st.selectbox(t("comparison.show_measure"), overlay.MEASURES, key="compared_measure",
-                     format_func=lambda name: t(f"metric.{name}"), persist_state="session", width=190, filter_mode=None,
-                     help=t("comparison.show_measure.help"))
+                     format_func=labels("metric.{}", overlay.MEASURES), persist_state="session", width=190,
+                     filter_mode=None, help=t("comparison.show_measure.help"))
         st.selectbox(t("comparison.smoothing"), overlay.WIDTHS, key="compared_width", persist_state="session",
                      width=150, filter_mode=None, help=t("comparison.smoothing.help"),
-                     format_func=lambda width: t("comparison.smoothing.off") if width == 1
-                     else naming.epochs(width, language()))
+                     format_func={width: t("comparison.smoothing.off") if width == 1
+                                  else naming.epochs(width, language()) for width in overlay.WIDTHS}.get)
         st.segmented_control(t("comparison.seeds"), comparison.SEEDS, key="compared_seeds", default=1,
                              required=True, persist_state="session", help=t("comparison.seeds.help"))
         st.toggle(t("comparison.log_x"), key="compared_log_x", persist_state="session")

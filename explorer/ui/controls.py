@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import streamlit as st
 
 from explorer import data, naming
@@ -11,7 +13,7 @@ from explorer.config import ACTIVATIONS, DECAYING, DEFAULT_WEIGHT_DECAY, DEMAND_
 from explorer.engine import Engine
 from explorer.fields import plain
 from explorer.ui import lessons, state
-from explorer.ui.speech import language, n, t
+from explorer.ui.speech import labels, language, n, t
 
 EPOCHS = (1, 2, 3, 5, 10, 15, 20, 30, 40, 50, 75, 100, 150, 200, 300, 500)
 WORDS = (100, 200, 500, 1_000, 2_000, 5_000, 10_000, 20_000)
@@ -28,13 +30,14 @@ def show(engine: Engine) -> Parsed:
     with st.sidebar:
         lessons.choose(engine)
         _choice("dataset", tuple(DATASETS), on_change=state.dataset_changed,
-                format_func=lambda name: t(f"dataset.{name}"))
+                format_func=labels("dataset.{}", DATASETS))
         info = DATASETS[st.session_state["dataset"]]
         note = t(f"dataset.{info.name}.note")
         st.caption(note if data.present(info.name, engine.settings)
                    else t("controls.fetch", note=note, megabytes=f"{info.bytes / 1e6:.0f}"))
-        _choice("architecture", (*state.ARCHITECTURES, state.FREE), label=t("control.hidden"),
-                help=t("control.hidden.help"), format_func=lambda name: t(f"architecture.{name}"))
+        sizes = (*state.ARCHITECTURES, state.FREE)
+        _choice("architecture", sizes, label=t("control.hidden"), help=t("control.hidden.help"),
+                format_func=labels("architecture.{}", sizes))
         if st.session_state["architecture"] == state.FREE:
             st.text_input(t("architecture.free.units"), key="hidden", help=t("control.hidden.help"),
                           persist_state="session", placeholder="256-128", max_chars=60)
@@ -72,7 +75,7 @@ def _data(engine: Engine) -> None:
         _steps("num_words", [number for number in WORDS if number <= most_words] or [most_words], most=most_words)
     st.segmented_control(
         t("control.validation"), ("holdout", "test"), key="validation", required=True, width="stretch",
-        help=t("control.validation.help"), format_func=lambda name: t(f"choice.validation.{name}"))
+        help=t("control.validation.help"), format_func=labels("choice.validation.{}", ("holdout", "test")))
     share = 0.0
     if st.session_state["validation"] == "holdout":
         _slider("share", KINDS["validation"].low, KINDS["validation"].high, 0.01, format="percent",
@@ -81,9 +84,9 @@ def _data(engine: Engine) -> None:
     room = min(info.train_rows - round(share * info.train_rows), engine.settings.max_samples)
     if (st.session_state["train_samples"] or 0) >= room:
         st.session_state["train_samples"] = None
+    every = t("control.train_samples.all", rows=plain(room))
     _steps("train_samples", [number for number in SAMPLES if number < room] + [None], most=room - 1,
-           format_func=lambda number: t("control.train_samples.all", rows=plain(room)) if number is None
-           else plain(number))
+           format_func=lambda number: every if number is None else plain(number))
     _slider("label_noise", KINDS["label_noise"].low, KINDS["label_noise"].high, 0.05, format="percent")
 
 
@@ -101,9 +104,8 @@ def _training(engine: Engine) -> None:
     devices = ["auto", "cpu", *(f"gpu:{gpu.index}" for gpu in (engine.hardware.gpus if engine.hardware else ()))]
     if st.session_state["device"] not in devices:
         devices.append(st.session_state["device"])
-    label = engine.hardware.label if engine.hardware else str.upper
-    _choice("device", tuple(devices), format_func=lambda name: t("choice.device.auto") if name == "auto"
-            else label(name))
+    label, automatic = engine.hardware.label if engine.hardware else str.upper, t("choice.device.auto")
+    _choice("device", tuple(devices), format_func=lambda name: automatic if name == "auto" else label(name))
     if engine.hardware:
         cards = len(engine.hardware.gpus)
         st.caption(t("controls.hardware", cpu=engine.hardware.cpu, memory=f"{engine.hardware.memory_mb / 1024:.0f}",
@@ -123,9 +125,13 @@ def _wait_for_hardware(engine: Engine, was_unknown: bool) -> None:
 
 
 def _choice(name: str, options: tuple, label: str = "", help: str = "", **more) -> None:
-    more.setdefault("format_func", lambda option: naming.option(name, option, language()))
+    more.setdefault("format_func", partial(_option, name, language()))
     st.selectbox(label or t(f"control.{name}"), options, key=name, help=help or t(f"control.{name}.help"),
                  persist_state="session", filter_mode=None, **more)
+
+
+def _option(name: str, language: str, option: str) -> str:
+    return naming.option(name, option, language)
 
 
 def _slider(name: str, low: float, high: float, step: float, label: str = "", help: str = "", **more) -> None:

@@ -22,7 +22,8 @@ _MARKS = {HOLDS: ":material/check_circle:", FAILS: ":material/cancel:", OPEN: ":
 def choose(engine: Engine) -> None:
     """The choice of a lesson, in the sidebar."""
     st.selectbox(t("lesson.choose"), (FREE, *LESSONS), key="lesson", persist_state="session", filter_mode=None,
-                 format_func=lambda name: lessons.text(name, language()).title if name else t("lesson.none"),
+                 format_func={FREE: t("lesson.none"), **{name: lessons.text(name, language()).title
+                                                         for name in LESSONS}}.get,
                  on_change=_opened, args=(engine,), help=t("lesson.help"))
 
 

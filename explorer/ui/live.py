@@ -18,7 +18,7 @@ from explorer.fields import FieldError, plain
 from explorer.stopping import stopping_epoch
 from explorer.store import DIVERGED, FAILED, FINISHED, INTERRUPTED, QUEUED, STOPPED
 from explorer.ui import state
-from explorer.ui.speech import language, n, t, told
+from explorer.ui.speech import labels, language, n, t, told
 from explorer.view import DONE, UNKNOWN, View
 
 REFRESH_SECONDS = 0.3
@@ -228,7 +228,7 @@ def _curves(shown: pd.DataFrame, config: RunConfig, demand: Demand) -> None:
                                key=f"chart_{metric}", width="stretch", alt=charts.describe(metric, language()))
     with st.container(horizontal=True, vertical_alignment="center"):
         st.segmented_control(t("live.lines"), LINES, key="live_lines", default="measured", required=True,
-                             format_func=lambda name: t(f"live.lines.{name}"), persist_state="session",
+                             format_func=labels("live.lines.{}", LINES), persist_state="session",
                              help=t("live.lines.help"), label_visibility="collapsed")
         if printed:
             st.caption(t("live.lines.note"), width="content")

@@ -51,7 +51,8 @@ def _example(engine: Engine, config: RunConfig, language: str, waits: bool) -> N
     info = config.info
     st.markdown(f"**{say('portrait.example', language)}**")
     if not data.present(info.name, engine.settings):
-        st.info(say("portrait.absent", language, title=say(f"dataset.{info.name}", language)), icon=":material/database:")
+        title = say(f"dataset.{info.name}", language)
+        st.info(say("portrait.absent", language, title=title), icon=":material/database:")
         return
     if waits and data.is_prepared(info.name, engine.settings):
         st.rerun()  # the timer belongs to the page

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import streamlit as st
@@ -30,6 +31,14 @@ def t(key: str, **values: Any) -> str:
 def n(key: str, number: int, **values: Any) -> str:
     """A text about a number of things."""
     return words.count(key, language(), number, **values)
+
+
+def labels(pattern: str, options: Iterable[str]) -> Callable[[str], str]:
+    """What each option of a widget is called: the text whose key the pattern makes of it.
+
+    In the language of this moment: a widget may ask for it later, where nobody knows the visitor any more.
+    """
+    return {option: t(pattern.format(option)) for option in options}.__getitem__
 
 
 def told(message: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from functools import partial
 from typing import Any
 
 import streamlit as st
@@ -14,7 +15,7 @@ from explorer.engine import Engine, QueueFull
 from explorer.fields import FieldError
 from explorer.store import DIVERGED, FINISHED, QUEUED, RUNNING
 from explorer.ui import state
-from explorer.ui.speech import language, n, t, told
+from explorer.ui.speech import labels, language, n, t, told
 from explorer.view import DONE, UNKNOWN, View, look
 
 REFRESH_SECONDS = 0.5
@@ -54,7 +55,7 @@ def _axes(engine: Engine, config: RunConfig) -> None:
             fields = [sweep.NOTHING, *fields]
         with column:
             st.selectbox(title, fields, key=side, persist_state="session", filter_mode=None,
-                         format_func=_title,
+                         format_func={field: _title(field) for field in fields}.get,
                          help=_help(st.session_state[side]), on_change=state.axis_changed,
                          args=(side, engine, config))
             field, key = st.session_state[side], f"{side}_values"
@@ -64,7 +65,8 @@ def _axes(engine: Engine, config: RunConfig) -> None:
                 st.multiselect(t("sweep.values", title=naming.lower(_title(field))), options, key=key,
                                persist_state="session", accept_new_options=True, label_visibility="collapsed",
                                on_change=state.values_changed, args=(side,),
-                               format_func=lambda text, field=field: _label(field, text), placeholder=t("sweep.choose"))
+                               format_func=partial(_label, field, language()),
+                               placeholder=t("sweep.choose"))
 
 
 def _title(field: str) -> str:
@@ -75,9 +77,9 @@ def _help(field: str) -> str | None:
     return None if field == sweep.NOTHING else naming.help_of(field, language())
 
 
-def _label(field: str, text: str) -> str:
+def _label(field: str, language: str, text: str) -> str:
     try:
-        return naming.label(field, KINDS[field].check(field, text), language())
+        return naming.label(field, KINDS[field].check(field, text), language)
     except FieldError:
         return text  # it has been typed, and a warning says what is wrong with it
 
@@ -96,7 +98,7 @@ def _grid(engine: Engine, config: RunConfig, demand: Demand, grid: sweep.Grid | 
     looked = _look(engine, runs, demand)
     _buttons(engine, runs, looked, demand)
     st.segmented_control(t("sweep.measure"), sweep.MEASURES, key="measure", default="best", required=True,
-                         format_func=lambda name: t(f"sweep.measure.{name}"), label_visibility="collapsed",
+                         format_func=labels("sweep.measure.{}", sweep.MEASURES), label_visibility="collapsed",
                          persist_state="session")
     st.caption(t(f"sweep.measure.{st.session_state['measure']}.help"))
     is_live = any(live for _, live in looked.values())
@@ -214,7 +216,8 @@ def _panel(engine: Engine, grid: sweep.Grid, runs: dict[str, RunConfig], config:
                            on_select=lambda: _clicked(key, configs, demand))
     st.selectbox(t("sweep.open"), range(len(configs)), index=None, key="sweep_open", filter_mode=None,
                  placeholder=t("sweep.open.none", number=len(configs)), help=t("sweep.open.help"),
-                 format_func=lambda cell: grid.words(cell, language()), on_change=_chosen, args=(configs, demand))
+                 format_func=[grid.words(cell, language()) for cell in range(len(configs))].__getitem__,
+                 on_change=_chosen, args=(configs, demand))
     with st.container():
         words = sweep.sentence(grid, configs.index(base) if base in configs else None, standings, measure,
                                language())
