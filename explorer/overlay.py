@@ -24,6 +24,9 @@ DATA = "overlay"
 # What lies on the vertical axis; the first two have a line for training and one for validation.
 MEASURES = ("crossentropy", "accuracy", "gap", "penalty", "weights", "zeros")
 TWO_SIDED = ("crossentropy", "accuracy")
+# Which of their lines are drawn.
+SIDES = ("both", "training", "validation")
+_NAMES = {"t": "training", "v": "validation"}
 # Shares of one, which have no logarithmic axis.
 SHARES = ("accuracy", "zeros")
 # Widths of the moving mean, in epochs; 1 leaves the curve as it is.
@@ -38,9 +41,22 @@ class Line:
     colour: int
 
 
-def columns(measure: str) -> list[str]:
-    """Columns of a history that a measure is drawn from."""
-    return [f"train_{measure}", f"val_{measure}"] if measure in TWO_SIDED else [measure]
+def columns(measure: str, sides: str = "both") -> list[str]:
+    """Columns of a history that a measure is drawn from.
+
+    Args:
+        measure: a name in `MEASURES`.
+        sides: a name in `SIDES`; of no effect on a measure that has but one.
+    """
+    return list(_parts(measure, sides).values())
+
+
+def _parts(measure: str, sides: str) -> dict[str, str]:
+    """The column of each part: `t` training and `v` validation, or `v` alone."""
+    if measure not in TWO_SIDED:
+        return {"v": measure}
+    both = {"t": f"train_{measure}", "v": f"val_{measure}"}
+    return {part: name for part, name in both.items() if sides in ("both", _NAMES[part])}
 
 
 def with_gap(history: pd.DataFrame) -> pd.DataFrame:
@@ -56,7 +72,7 @@ def smoothed(history: pd.DataFrame, names: Sequence[str], width: int) -> pd.Data
 
 
 def frame(histories: Sequence[pd.DataFrame], measure: str, width: int = 1,
-          published: Sequence[pd.DataFrame] = ()) -> pd.DataFrame:
+          published: Sequence[pd.DataFrame] = (), sides: str = "both") -> pd.DataFrame:
     """The rows that the chart draws.
 
     Args:
@@ -65,17 +81,18 @@ def frame(histories: Sequence[pd.DataFrame], measure: str, width: int = 1,
         measure: a name in `MEASURES`.
         width: of the moving mean, in epochs.
         published: histories of the sources that are laid under the runs, never smoothed; of a measure with two sides.
+        sides: a name in `SIDES`.
 
     Returns:
         One row an epoch, with `<part><line>` (and `<part>low<line>`, `<part>high<line>` where there is a band) for
         each line, counted from 0; the parts are `t` training and `v` validation, or `v` alone. Published lines are
         called `pt<line>` and `pv<line>`.
     """
-    parts = ("t", "v") if measure in TWO_SIDED else ("v",)
+    parts = _parts(measure, sides)
     found = []
     for number, history in enumerate(histories):
         given = {}
-        for part, name in zip(parts, columns(measure), strict=True):
+        for part, name in parts.items():
             given[f"{part}{number}"] = name
             for end in ("low", "high"):
                 if f"{name}_{end}" in history:
@@ -83,14 +100,14 @@ def frame(histories: Sequence[pd.DataFrame], measure: str, width: int = 1,
         one = smoothed(history, list(given.values()), width).set_index("epoch")[list(given.values())]
         found.append(one.set_axis(list(given), axis=1))
     for number, history in enumerate(published if measure in TWO_SIDED else ()):
-        one = history.set_index("epoch")[columns(measure)]
+        one = history.set_index("epoch")[list(parts.values())]
         found.append(one.set_axis([f"p{part}{number}" for part in parts], axis=1))
     return pd.concat(found, axis=1).sort_index().rename_axis("epoch").reset_index()
 
 
 def chart(lines: Sequence[Line], measure: str, epochs: int, classes: int = 2, log_x: bool = False, log_y: bool = False,
           bands: bool = False, language: str = "en", published: Sequence[str] = (), unit: bool = False,
-          printed: bool = False, height: int = HEIGHT) -> alt.LayerChart:
+          printed: bool = False, sides: str = "both", height: int = HEIGHT) -> alt.LayerChart:
     """All runs over the epochs; a click in the legend singles one out, and pointing at an epoch tells all values.
 
     Args:
@@ -104,13 +121,14 @@ def chart(lines: Sequence[Line], measure: str, epochs: int, classes: int = 2, lo
         published: names of published curves that are laid under the runs, see `frame`.
         unit: whether the vertical axis goes from 0 to 1, so that several charts compare.
         printed: whether the histories have what Keras prints, which then is what the axis says.
+        sides: which of the two lines of each run are drawn, a name in `SIDES`.
         height: in pixels.
 
     Returns:
         A chart without data, for a table as from `frame`.
     """
-    sides = part_names(language)
-    parts = ("t", "v") if measure in TWO_SIDED else ("v",)
+    parts = list(_parts(measure, sides))
+    said = dict(zip("tv", part_names(language), strict=True))
     x = alt.X("epoch:Q", title=say("metric.epoch", language),
               axis=alt.Axis(values=ticks(epochs), format="d", grid=False, labelOverlap=True),
               scale=alt.Scale(type="log", domain=[1, max(2, epochs)], nice=False) if log_x
@@ -131,11 +149,12 @@ def chart(lines: Sequence[Line], measure: str, epochs: int, classes: int = 2, lo
         folded = base.transform_fold([f"{part}{prefix}{number}" for part in parts for number in range(len(lines))],
                                      as_=["key", "value"])
         name = f"{json.dumps(names)}[toNumber(replace(datum.key, /^[a-z]+/, ''))]"
-        part = f"datum.key[0] == 't' ? '{sides[0]}' : '{sides[1]}'"
+        part = f"datum.key[0] == 't' ? '{said['t']}' : '{said['v']}'"
         kept = "isValid(datum.value)" + (" && datum.value > 0" if log_y else "")
         return folded.transform_calculate(run=name, part=part).transform_filter(kept)
 
-    dashes = alt.StrokeDash("part:N", title=None, scale=alt.Scale(domain=sides, range=list(DASHES.values())),
+    dashes = alt.StrokeDash("part:N", title=None,
+                            scale=alt.Scale(domain=list(said.values()), range=list(DASHES.values())),
                             legend=alt.Legend(orient="top", symbolStrokeWidth=2.2, symbolSize=400, symbolType="stroke"))
     drawn = long().mark_line(strokeWidth=2).encode(y=y, color=colour, opacity=shown, detail="key:N")
     layers: list[Any] = [drawn.encode(strokeDash=dashes) if measure in TWO_SIDED else drawn]
@@ -149,7 +168,7 @@ def chart(lines: Sequence[Line], measure: str, epochs: int, classes: int = 2, lo
     near = alt.selection_point(name="near", fields=["epoch"], nearest=True, on="pointermove", clear="pointerout",
                                empty=False)
     number_format = ".1%" if measure in SHARES else ".4f"
-    words = {"t": f", {sides[0]}", "v": f", {sides[1]}"} if measure in TWO_SIDED else {"v": ""}
+    words = {part: f", {name}" if measure in TWO_SIDED else "" for part, name in said.items()}
     hover = base.mark_rule(color=RULE_COLOUR).encode(
         opacity=alt.condition(near, alt.value(0.5), alt.value(0)),
         tooltip=[alt.Tooltip("epoch:Q", title=say("metric.epoch", language)),
@@ -161,7 +180,7 @@ def chart(lines: Sequence[Line], measure: str, epochs: int, classes: int = 2, lo
     layers[-1] = layers[-1].add_params(chosen)
     if measure in TWO_SIDED:
         for number, name in enumerate(published):
-            layers[:0] = _published(base, number, name, y_axis)
+            layers[:0] = _published(base, number, name, parts, y_axis)
     return alt.layer(*layers, hover).properties(height=height, width="container")
 
 
@@ -179,13 +198,14 @@ def _y_axis(measure: str, classes: int, log: bool, unit: bool, language: str) ->
     return {"title": say(f"metric.{measure}", language), "scale": scale, "axis": axis}
 
 
-def _published(base: alt.Chart, number: int, name: str, y_axis: dict[str, Any]) -> list[alt.Chart]:
+def _published(base: alt.Chart, number: int, name: str, parts: Sequence[str],
+               y_axis: dict[str, Any]) -> list[alt.Chart]:
     """The lines of a source, thin and grey, so that they are never taken for a run, and the source's name at the end of
     one of them."""
     found = []
     # Each has the dash of its side, and no part in the legends.
-    for part, dash in zip("tv", DASHES.values(), strict=True):
-        line = f"p{part}{number}"
+    for part in parts:
+        line, dash = f"p{part}{number}", DASHES[_NAMES[part]]
         kept = base.transform_filter(f"isValid(datum['{line}'])").encode(y=alt.Y(f"{line}:Q", **y_axis))
         found.append(kept.mark_line(strokeWidth=1.2, color=PUBLISHED_COLOUR, strokeDash=dash, aria=False))
     last = kept.transform_joinaggregate(last="max(epoch)").transform_filter("datum.epoch == datum.last")

@@ -304,14 +304,14 @@ def test_every_control_is_varied_above(page: _Page):
             at = _move(at, *steps[0])
             shown |= {key for key, widget in _widgets(at).items()}
     # Lessons have tests of their own below.
-    assert shown - {"lesson", "language"} == {key for case in _CASES for key, _ in case.values[0]}
+    assert shown - {"lesson", "language", "live_lines"} == {key for case in _CASES for key, _ in case.values[0]}
 
 
 def test_every_control_says_in_its_help_what_it_does_to_fitting(page: _Page):
     everything = {"l1": "0.001", "l2": "0.001", "optimizer": "adamw", "patience": "3", "hidden": "7-7"}
     at = page.open({"dataset": "reviews", **everything})
     widgets = _widgets(at)
-    assert len(widgets) == 27
+    assert len(widgets) == 28
     for key, widget in widgets.items():
         if key == "language":
             continue  # it does nothing to fitting, and its title says in both languages what it is

@@ -5,7 +5,6 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable, Sequence
 from itertools import groupby
-from typing import Any
 
 import pandas as pd
 import streamlit as st
@@ -17,7 +16,7 @@ from explorer.devices import DeviceError
 from explorer.engine import Engine, QueueFull
 from explorer.fields import FieldError
 from explorer.store import DIVERGED, FINISHED, QUEUED, RUNNING
-from explorer.ui import lessons, state
+from explorer.ui import lessons, overlays, state
 from explorer.ui.speech import labels, language, n, shown, t, told
 from explorer.view import DONE, UNKNOWN, View
 
@@ -90,6 +89,10 @@ def _view_controls() -> int:
                                   else naming.epochs(width, language()) for width in overlay.WIDTHS}.get)
         st.segmented_control(t("comparison.seeds"), comparison.SEEDS, key="compared_seeds", default=1,
                              required=True, persist_state="session", help=t("comparison.seeds.help"))
+        st.segmented_control(t("comparison.sides"), overlay.SIDES, key="compared_sides", default="both", required=True,
+                             format_func=labels("comparison.sides.{}", overlay.SIDES), persist_state="session",
+                             disabled=st.session_state["compared_measure"] not in overlay.TWO_SIDED,
+                             help=t("comparison.sides.help"))
         st.toggle(t("comparison.log_x"), key="compared_log_x", persist_state="session")
         st.toggle(t("comparison.log_y"), key="compared_log_y", persist_state="session",
                   disabled=st.session_state["compared_measure"] in overlay.SHARES, help=t("comparison.log_y.help"))
@@ -99,6 +102,9 @@ def _view_controls() -> int:
         st.toggle(t("comparison.printed"), key="compared_printed", persist_state="session",
                   disabled=st.session_state["compared_measure"] not in overlay.TWO_SIDED,
                   help=t("live.lines.help"))
+        st.toggle(t("comparison.published"), key="compared_published", persist_state="session",
+                  disabled=not any(map(overlays.published_of, st.session_state["compared"])),
+                  help=t("comparison.published.help"))
     return st.session_state["compared_seeds"]
 
 
@@ -161,7 +167,7 @@ def _panel(engine: Engine, entries: Sequence[Entry], seeds: int, was_live: bool)
     tables = [[overlay.with_gap(entry.shown(history.table(view.epochs))) for view in views]
               for entry, views in zip(entries, looked, strict=True)]
     with st.container():
-        _curves(entries, names, tables, seeds)
+        overlays.curves(entries, names, tables, seeds)
     results = [[_result(view, table) for view, table in zip(views, each, strict=True)]
                for views, each in zip(looked, tables, strict=True)]
     chosen = _table(entries, names, looked, results, seeds)
@@ -173,56 +179,6 @@ def _panel(engine: Engine, entries: Sequence[Entry], seeds: int, was_live: bool)
 
 def _result(view: View, table: pd.DataFrame) -> Result | None:
     return comparison.result(table, view.score, (view.run.device if view.run else "") or "")
-
-
-def _curves(entries: Sequence[Entry], names: Sequence[str], tables: Sequence[Sequence[pd.DataFrame]],
-            seeds: int) -> None:
-    measure, width = st.session_state["compared_measure"], st.session_state["compared_width"]
-    seen = [number for number, entry in enumerate(entries) if not entry.is_hidden]
-    if not seen:
-        st.info(t("comparison.all_hidden"), icon=":material/visibility_off:")
-        return
-    printed = st.session_state["compared_printed"] and measure in overlay.TWO_SIDED
-    drawn = []
-    for number in seen:
-        begun = [table for table in tables[number] if len(table)] or tables[number][:1]
-        if printed:
-            begun = [history.as_printed(table) for table in begun]
-        drawn.append(begun[0] if seeds == 1 else comparison.over_seeds(begun, overlay.columns(measure)))
-    epochs = max(entries[number].demand.epochs for number in seen)
-    lines = [overlay.Line(names[number], entries[number].colour) for number in seen]
-    classes = min(entries[number].config.info.classes for number in seen)
-    given = (measure, epochs, classes, st.session_state["compared_log_x"], st.session_state["compared_log_y"],
-             seeds > 1, language(), printed)
-    if st.session_state["compared_panels"] and measure in overlay.TWO_SIDED:
-        _panels(drawn, lines, given, width)
-    else:
-        st.vega_lite_chart(overlay.frame(drawn, measure, width), _spec(tuple(lines), *given), key="chart_compared",
-                           width="stretch", alt=overlay.describe(measure, language()))
-    if printed:
-        st.caption(t("live.lines.note"))
-    if width > 1:
-        st.caption(t("comparison.smoothed", width=width))
-    if seeds > 1:
-        st.caption(t("comparison.bands"))
-
-
-def _panels(drawn: Sequence[pd.DataFrame], lines: Sequence[overlay.Line], given: tuple[Any, ...], width: int) -> None:
-    """One small chart a run, two beside one another, each with values from 0 to 1."""
-    for first in range(0, len(lines), 2):
-        for column, number in zip(st.columns(2), range(first, min(first + 2, len(lines))), strict=False):
-            with column:
-                st.vega_lite_chart(overlay.frame([drawn[number]], given[0], width),
-                                   _spec((lines[number],), *given, unit=True), key=f"chart_panel_{number}",
-                                   width="stretch", alt=overlay.describe(given[0], language()))
-
-
-@st.cache_data(show_spinner=False, max_entries=200)
-def _spec(lines: tuple[overlay.Line, ...], measure: str, epochs: int, classes: int, log_x: bool, log_y: bool,
-          bands: bool, language: str, printed: bool, unit: bool = False) -> dict[str, Any]:
-    return overlay.spec(overlay.chart(
-        lines, measure, epochs, classes, log_x, log_y, bands, language, unit=unit, printed=printed,
-        height=overlay.PANEL_HEIGHT if unit else overlay.HEIGHT))
 
 
 def _table(entries: Sequence[Entry], names: Sequence[str], looked: Sequence[Sequence[View]],

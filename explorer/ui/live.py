@@ -9,7 +9,7 @@ from collections.abc import Callable
 import pandas as pd
 import streamlit as st
 
-from explorer import charts, diagnosis, history, naming
+from explorer import charts, diagnosis, history, naming, suggestion
 from explorer.config import Demand, RunConfig
 from explorer.data import EMBEDDED
 from explorer.devices import DeviceError
@@ -127,6 +127,7 @@ def _elsewhere(engine: Engine, run_id: str) -> None:
 
 @guarded
 def _panel(engine: Engine, config: RunConfig, demand: Demand, run_id: str, was_live: bool) -> None:
+    state.rerun_if_refilled()
     # Whether it has ended is read with the rows, in one snapshot: the last epoch is never missed.
     view = engine.look(run_id, demand)
     if view.is_live != was_live:
@@ -142,12 +143,24 @@ def _panel(engine: Engine, config: RunConfig, demand: Demand, run_id: str, was_l
         words = diagnosis.sentence(found, language())
         if words:
             st.markdown(words)
+        if view.epochs and not view.is_live:
+            _suggestion(engine, found, config, demand)
         _notice(view)
     if view.epochs:
         if not view.is_live:
             _results(view)
         with st.expander(t("live.numbers"), icon=":material/table_rows:"):
             st.dataframe(shown, hide_index=True, height=240, column_config=_columns())
+
+
+def _suggestion(engine: Engine, found: diagnosis.Diagnosis, config: RunConfig, demand: Demand) -> None:
+    """One thing to try next, as a button that sets the controls."""
+    offered = suggestion.suggest(found, config, demand, engine.settings)
+    if offered:
+        with st.container(horizontal=True, vertical_alignment="center"):
+            st.button(offered.label(language()), key="suggestion", icon=":material/lightbulb:", on_click=state.fill,
+                      args=(offered.config, offered.demand), help=t("live.suggestion.help"))
+            st.caption(offered.why(language()), width="content")
 
 
 def _status(engine: Engine, view: View) -> None:

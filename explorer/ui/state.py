@@ -82,6 +82,7 @@ def _fill_lesson(asked: dict[str, str]) -> None:
 
 def fill(config: RunConfig, demand: Demand) -> None:
     """Set every widget to a request; a slider gets a step of its own for a value between its usual ones."""
+    st.session_state["refilled"] = True
     st.session_state["extras"] = {
         "l1": config.l1 or None, "l2": config.l2 or None, "learning_rate": config.learning_rate,
         "weight_decay": config.weight_decay, "batch_size": config.batch_size, "epochs": demand.epochs,
@@ -115,6 +116,12 @@ def fill(config: RunConfig, demand: Demand) -> None:
         "patience": demand.patience or 5,
         "device": demand.device,
     })
+
+
+def rerun_if_refilled() -> None:
+    """In a part of the page that is drawn by itself: where it has just set the widgets, they belong to the page."""
+    if st.session_state.get("refilled"):
+        st.rerun()
 
 
 def read(engine: Engine) -> Parsed:

@@ -198,8 +198,7 @@ def _stop(engine: Engine, run_ids: list[str]) -> None:
 
 def _panel(engine: Engine, grid: sweep.Grid, runs: dict[str, RunConfig], config: RunConfig, base: RunConfig,
            demand: Demand, measure: str, was_live: bool) -> None:
-    if st.session_state.pop("cell_opened", False):
-        st.rerun()  # the sidebar and the curves belong to the page
+    state.rerun_if_refilled()
     # Whether they have ended is read with the rows, in one snapshot.
     looked = _look(engine, runs, demand)
     if any(live for _, live in looked.values()) != was_live:
@@ -267,7 +266,6 @@ def _open(config: RunConfig, demand: Demand) -> None:
     """Show a run above, and keep it in the comparison while there is room."""
     state.fill(config, demand)
     state.keep(config, demand)
-    st.session_state["cell_opened"] = True
 
 
 @st.cache_data(show_spinner=False, max_entries=200)
