@@ -17,6 +17,8 @@ from explorer.words import say
 COLOURS = ("#3987e5", "#d9822b", "#2f9e5b", "#d0508a", "#8f6be0", "#17a3b0", "#a98a1f", "#8a8f98")
 RULE_COLOUR = "#888888"
 PUBLISHED_COLOUR = "#8c8c8c"
+# More names than this would lie over one another; pointing at an epoch tells all of them.
+MOST_NAMED = 2
 # A curve that the legend has not singled out stays in sight.
 FADED = 0.12
 PANEL_HEIGHT = 240
@@ -180,8 +182,10 @@ def chart(lines: Sequence[Line], measure: str, epochs: int, classes: int = 2, lo
     layers[-1] = layers[-1].add_params(chosen)
     if measure in TWO_SIDED:
         for number, name in enumerate(published):
-            layers[:0] = _published(base, number, name, parts, y_axis)
-    return alt.layer(*layers, hover).properties(height=height, width="container")
+            layers[:0] = _published(base, number, name, parts, y_axis, len(published) <= MOST_NAMED)
+    # The legends must not be taken from the height of the plot.
+    return alt.layer(*layers, hover).properties(
+        height=height, width="container", autosize=alt.AutoSizeParams(type="fit-x", contains="padding"))
 
 
 def _y_axis(measure: str, classes: int, log: bool, unit: bool, language: str) -> dict[str, Any]:
@@ -199,7 +203,7 @@ def _y_axis(measure: str, classes: int, log: bool, unit: bool, language: str) ->
 
 
 def _published(base: alt.Chart, number: int, name: str, parts: Sequence[str],
-               y_axis: dict[str, Any]) -> list[alt.Chart]:
+               y_axis: dict[str, Any], named: bool) -> list[alt.Chart]:
     """The lines of a source, thin and grey, so that they are never taken for a run, and the source's name at the end of
     one of them."""
     found = []
@@ -207,10 +211,12 @@ def _published(base: alt.Chart, number: int, name: str, parts: Sequence[str],
     for part in parts:
         line, dash = f"p{part}{number}", DASHES[_NAMES[part]]
         kept = base.transform_filter(f"isValid(datum['{line}'])").encode(y=alt.Y(f"{line}:Q", **y_axis))
-        found.append(kept.mark_line(strokeWidth=1.2, color=PUBLISHED_COLOUR, strokeDash=dash, aria=False))
-    last = kept.transform_joinaggregate(last="max(epoch)").transform_filter("datum.epoch == datum.last")
-    found.append(last.mark_text(align="right", baseline="bottom", dy=-4, fontSize=10, color=PUBLISHED_COLOUR,
-                                aria=False).encode(text=alt.value(name)))
+        found.append(kept.mark_line(strokeWidth=1.2, color=PUBLISHED_COLOUR, strokeDash=dash, clip=True,
+                                    aria=False))
+    if named:
+        last = kept.transform_joinaggregate(last="max(epoch)").transform_filter("datum.epoch == datum.last")
+        found.append(last.mark_text(align="right", baseline="bottom", dy=-3, fontSize=10, color=PUBLISHED_COLOUR,
+                                    aria=False).encode(text=alt.value(name)))
     return found
 
 

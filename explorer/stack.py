@@ -151,14 +151,14 @@ class Stack:
     Attributes:
         model: what `fit` is called on.
         steps, steps_a_call: batches an epoch, and how many of them one call into the graph takes.
-        variables: of one member's own network, which come first in its state.
+        variables: how many each member's own network has, which come first in its state.
     """
 
     def __init__(self, members: Sequence[RunConfig], data: Prepared, device: str = "cpu"):
         shared = members[0]
         self._kind = fast.kind(shared, device)
         self._networks = _drawn(members)
-        self.variables = len(self._networks[0].variables)
+        self.variables = [len(inner.variables) for inner in self._networks]
         fitted = self._take(shared, data)
         self.steps_a_call = fast.steps_per_call(
             replace(shared, hidden=tuple(units * len(members) for units in shared.hidden)), self._kind, self.steps)

@@ -106,7 +106,7 @@ class _Recorder(keras.callbacks.Callback):
                 "val_crossentropy": float(validation[i, 0]),
                 "val_accuracy": float(validation[i, 1]),
                 "penalty": penalty,
-                **weight_size(kernels_of(states[i], self.stack.variables)),
+                **weight_size(kernels_of(states[i], self.stack.variables[i])),
                 "seconds": seconds / len(self.members),
             }
             member.curve.append(member.last["val_crossentropy"])

@@ -916,3 +916,47 @@ def test_lessons_are_told_in_the_language_of_the_address(page: _Page):
 def test_an_unsound_comparison_or_lesson_is_named(page: _Page, name, value, words):
     at = sound(page.open({name: value}))
     assert any(words in _plain(warning.value) for warning in at.warning)
+
+
+# -- the language, and what to try next ----------------------------------------------------------------------
+
+# Names of things, which are the same in every language, and what a learner may meet in a notebook.
+_NAMES = r"Keras|IMDB|MNIST|scikit-learn|ReLU|RMSprop|Adam\w*|Language|English|L1|L2|CE|CPU|GB|MB|Dense|Python|explorer"
+
+
+def _page_words(at: AppTest) -> list[str]:
+    widgets = [widget.label for widget in (*_widgets(at).values(), *at.button, *at.expander)]
+    parts = [*at.title, *at.header, *at.subheader, *at.markdown, *at.caption, *at.info]
+    return [_plain(text) for text in [*widgets, *(part.value for part in parts)] if text]
+
+
+def test_the_page_speaks_korean_from_top_to_bottom(page: _Page):
+    at = sound(page.open({"lesson": "capacity", "lang": "ko", "grid": "l2:0,0.001", "l2": "0.001"}))
+    assert at.header[0].value == "과적합 탐색기" and at.query_params["lang"] == "ko"
+    assert not [text for text in _page_words(at)
+                if re.search("[a-z]{3}", re.sub(rf"{_NAMES}|\(.*?\)|https?\S+|TensorFlow.*|Deep.*", "", text))
+                and not re.search("[가-힣]", text)]
+    english = sound(at.segmented_control(key="language").set_value("en").run())
+    assert english.header[0].value == "Overfitting explorer"
+    assert not [text for text in _page_words(english) if re.search("[가-힣]", text.replace("한국어", "").replace(
+        "언어", ""))]
+
+
+def test_a_widget_keeps_its_value_when_the_language_changes(page: _Page):
+    at = sound(page.open({"dataset": "reviews", "optimizer": "sgd", "dropout": "0.35", "hidden": "512-512"}))
+    sound(at.segmented_control(key="language").set_value("ko").run())
+    config = RunConfig(dataset="reviews", optimizer="sgd", dropout=0.35, hidden=(512, 512))
+    assert dict(at.query_params) == query(config, Demand()) | {"lang": "ko"}
+    assert f"훈련되는 파라미터 **{plain(config.parameters)}**개" in [caption.value for caption in at.caption]
+
+
+def test_after_a_run_one_thing_is_suggested_and_its_button_sets_it(page: _Page):
+    config, demand = TINY.with_(seed=81), Demand(4)
+    at = page.wait(_press(page.open_run(config, demand), "train"), "Trained")
+    [button] = [button for button in at.button if button.key == "suggestion"]
+    at = sound(button.click().run())
+    changed = parse(dict(at.query_params))
+    differing = [name for name in ("config", "demand") if getattr(changed, name) != {"config": config,
+                                                                                  "demand": demand}[name]]
+    assert len(differing) == 1
+    assert "Trained" not in _labels(at)

@@ -12,6 +12,7 @@ from explorer import comparison, contrast, history, overlay
 from explorer.comparison import Entry, Result
 from explorer.config import Demand, RunConfig
 from explorer.settings import Settings
+from explorer.words import LANGUAGES
 
 FREE = Settings(home=None)
 PLAIN, L2 = RunConfig(dataset="imdb"), RunConfig(dataset="imdb", l2=0.001)
@@ -238,3 +239,66 @@ def test_logarithmic_axes_are_where_they_make_sense(measure):
     line = drawn["layer"][0]["encoding"]
     assert line["x"]["scale"]["type"] == "log"
     assert line["y"]["scale"].get("type", "linear") == ("linear" if measure in overlay.SHARES else "log")
+
+
+# -- published curves, one side, fit again --------------------------------------------------------------------
+
+
+def test_published_lines_are_columns_of_their_own_and_never_smoothed():
+    printed = curve([0.4, 0.3, 0.5])
+    table = overlay.frame([curve([0.5, 0.2])], "crossentropy", 3, [printed])
+    assert table.columns.tolist() == ["epoch", "t0", "v0", "pt0", "pv0"]
+    assert table["pv0"].tolist() == [0.4, 0.3, 0.5]
+    assert overlay.frame([curve([0.5])], "penalty", 1, [printed]).columns.tolist() == ["epoch", "v0"]
+
+
+def test_published_lines_are_thin_grey_and_named():
+    drawn = json.dumps(overlay.spec(overlay.chart([overlay.Line("a", 0)], "crossentropy", 3, published=["a book"])))
+    assert overlay.PUBLISHED_COLOUR in drawn and '"a book"' in drawn
+    many = [f"book {n}" for n in range(overlay.MOST_NAMED + 1)]
+    drawn = overlay.spec(overlay.chart([overlay.Line("a", 0)], "crossentropy", 3, published=many))
+    assert not [layer for layer in drawn["layer"] if layer["mark"]["type"] == "text"]
+    assert "book 2" in json.dumps(drawn)  # told when an epoch is pointed at
+
+
+@pytest.mark.parametrize(("sides", "kept"), [("both", ["t0", "v0"]), ("training", ["t0"]), ("validation", ["v0"])])
+def test_one_side_alone_can_be_drawn(sides, kept):
+    assert overlay.frame([curve([0.5, 0.2])], "crossentropy", 1, (), sides).columns.tolist() == ["epoch", *kept]
+    text = json.dumps(overlay.spec(overlay.chart([overlay.Line("a", 0)], "crossentropy", 3, sides=sides)))
+    assert {name for name in ("t0", "v0") if f'"{name}"' in text} == set(kept)
+
+
+def test_panels_have_the_same_axis_from_0_to_1():
+    drawn = overlay.spec(overlay.chart([overlay.Line("a", 0)], "crossentropy", 3, log_y=True, unit=True))
+    assert drawn["layer"][0]["encoding"]["y"]["scale"]["domain"] == [0, 1]
+
+
+def test_a_second_fit_is_the_rest_of_a_longer_run_counted_from_1():
+    entry = Entry(PLAIN, Demand(2), again=3)
+    assert entry.asked.epochs == 5
+    shown = entry.shown(curve([0.5, 0.4, 0.3, 0.2, 0.1]))
+    assert shown["epoch"].tolist() == [1, 2] and shown["val_crossentropy"].tolist() == [0.2, 0.1]
+    assert entry.shown(curve([0.5, 0.4])).empty
+    back, unsound = comparison.read(comparison.text([Entry(PLAIN, Demand(2)), entry]), FREE)
+    assert not unsound and [one.again for one in back] == [0, 3] and back[1].demand == Demand(2)
+    names = comparison.names(back, "en")
+    assert names == ["16-16", "16-16 · fit again"]
+    assert "trained before" in contrast.settings_sentence(*back, names, "en")
+
+
+def test_what_was_trained_before_counts_among_the_epochs_that_are_allowed():
+    back, _ = comparison.read("dataset:digits,epochs:400,again:400", Settings(home=None, max_epochs=500))
+    assert back[0].asked.epochs == 500 and back[0].demand.epochs == 400
+    back, unsound = comparison.read("dataset:digits,again:x", FREE)
+    assert back[0].again == 0 and "again" in unsound[0]
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_every_sentence_exists_in_every_language_with_the_same_numbers(language):
+    one, other = comparison.result(curve([0.5, 0.3, 0.4, 0.6])), comparison.result(curve([0.5, 0.4, 0.35]))
+    words = contrast.results_sentence(one, other, ("A", "B"), language)
+    assert all(number in words for number in ("0.350", "0.300", "0.500", "0.250", "3", "2"))
+    settings = contrast.settings_sentence(*entries(PLAIN, L2), ("A", "B"), language)
+    assert "0.001" in settings and "L2" in settings
+    assert contrast.warning(*entries(PLAIN, L2.with_(dropout=0.5)), language)
+    assert "0.350" in contrast.seeds_sentence([0.30, 0.40], [0.31, 0.42], ("A", "B"), language)

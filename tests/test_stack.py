@@ -27,7 +27,7 @@ MEMBERS = {
                for rate in (0.0, 0.2)],
 }
 COLUMNS = ("loss", "accuracy", "train_crossentropy", "train_accuracy", "val_loss", "val_crossentropy", "val_accuracy",
-           "penalty")
+           "penalty", "weights")
 
 
 @pytest.fixture(scope="module")

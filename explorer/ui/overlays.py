@@ -80,15 +80,21 @@ def _chart(key: str, drawn: Sequence[pd.DataFrame], lines: Sequence[overlay.Line
            beneath: Sequence[published.Published], given: _Given, width: int, is_panel: bool = False) -> None:
     # Of two sources that printed the same run, both lines are drawn.
     sources = tuple(_source(one, given.printed) for one in beneath)
-    frames = [history.as_printed(one.table()) if given.printed else one.table() for one in beneath]
+    tables = [one.table() for one in beneath]
+    tables = [table[table["epoch"] <= given.epochs] for table in tables]
+    frames = list(map(history.as_printed, tables)) if given.printed else tables
     rows = overlay.frame(drawn, given.measure, width, frames, given.sides)
     st.vega_lite_chart(rows, _spec(tuple(lines), sources, given, is_panel), key=key, width="stretch",
                        alt=overlay.describe(given.measure, given.language))
 
 
 def _source(one: published.Published, printed: bool) -> str:
-    name = f"{one.title} · {one.experiment}"
+    name = _short(one)
     return name if printed or not one.is_penalised else t("comparison.published.penalised", name=name)
+
+
+def _short(one: published.Published) -> str:
+    return f"{one.source} · {one.experiment.replace('_', ' ')}"
 
 
 def _panels(drawn: Sequence[pd.DataFrame], lines: Sequence[overlay.Line],
@@ -108,19 +114,18 @@ def _distances(measured: Sequence[tuple[str, pd.DataFrame, Sequence[published.Pu
             found = published.distance(one, table)
             if found:
                 rows.append({
-                    "run": name, "source": f"{one.title} · {one.experiment}",
-                    "measure": t("metric.val_loss" if found.is_penalised else "metric.val_crossentropy"),
-                    "best_epoch": found.best_epoch, "measured_best_epoch": found.measured_best_epoch,
+                    "run": name, "best_epoch": found.best_epoch, "measured_best_epoch": found.measured_best_epoch,
                     "best": found.best, "measured_best": found.measured_best,
                     "best_apart": found.measured_best - found.best, "last": found.last,
-                    "measured_last": found.measured_last})
+                    "measured_last": found.measured_last, "source": _source(one, False)})
     if not rows:
         st.caption(t("comparison.published.none"))
         return
-    st.caption(t("comparison.published.apart"))
+    titles = {one.source: one.title for _, _, several in measured for one in several}
+    st.caption(t("comparison.published.apart", titles=" · ".join(f"{name}: {title}" for name, title in titles.items())))
     columns = {name: t(f"comparison.published.{name}") for name in rows[0]}
     st.dataframe(pd.DataFrame(rows), hide_index=True, key="compared_distances", column_config={
-        name: st.column_config.TextColumn(title) if name in ("run", "source", "measure")
+        name: st.column_config.TextColumn(title) if name in ("run", "source")
         else st.column_config.NumberColumn(title, format="%d" if name.endswith("epoch") else "%.4f")
         for name, title in columns.items()})
 
