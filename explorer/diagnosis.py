@@ -391,6 +391,25 @@ def sentence(found: Diagnosis, language: str = "en") -> str:
     return f"{said} {say(f'diagnosis.sure.{found.level}', language)}"
 
 
+def grounds(found: Diagnosis, language: str) -> list[dict[str, str]]:
+    """What each finding rests on, as rows of a table: `finding`, `value`, `numbers` and `confidence`."""
+    values = {"phase": say(f"diagnosis.phase.{found.phase}", language), "best_epoch": str(found.best_epoch),
+              "onset": str(found.onset), "gap": _number(found.gap),
+              "slope": say("diagnosis.slope", language, slope=_small(found.slope))}
+    rows = []
+    for name, ground in found.grounds.items():
+        numbers = ", ".join(f"{say(f'diagnosis.number.{key}', language)} {_plain(value)}"
+                            for key, value in ground.numbers.items() if math.isfinite(value))
+        rows.append({"finding": say(f"diagnosis.finding.{name}", language), "value": values[name], "numbers": numbers,
+                     "confidence": say("diagnosis.confidence", language, share=f"{ground.confidence:.0%}",
+                                       level=say(f"diagnosis.level.{ground.level}", language))})
+    return rows
+
+
+def _plain(value: float) -> str:
+    return str(int(value)) if float(value).is_integer() and abs(value) < 1_000_000 else f"{value:.3g}"
+
+
 def _number(value: float) -> str:
     return f"{value:.3f}" if abs(value) < 1_000 else f"{value:.1e}"
 

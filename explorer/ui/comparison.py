@@ -156,6 +156,7 @@ def _submit(engine: Engine, wanted: Sequence[tuple[Demand, RunConfig]]) -> None:
 
 
 def _panel(engine: Engine, entries: Sequence[Entry], seeds: int, was_live: bool) -> None:
+    state.rerun_if_refilled()
     try:
         looked = _look(engine, entries, seeds)
     except sqlite3.Error as error:
@@ -172,7 +173,7 @@ def _panel(engine: Engine, entries: Sequence[Entry], seeds: int, was_live: bool)
                for views, each in zip(looked, tables, strict=True)]
     chosen = _table(entries, names, looked, results, seeds)
     with st.container():
-        _words(entries, names, results, chosen)
+        _words(engine, entries, names, results, chosen, seeds)
         lessons.show_reading(engine, {(entry.config, entry.again): found[0] for entry, views, found in
                                       zip(entries, looked, results, strict=True) if views[0].state == DONE})
 
@@ -210,8 +211,15 @@ def _table(entries: Sequence[Entry], names: Sequence[str], looked: Sequence[Sequ
     return [0, 1] if len(entries) > 1 else []
 
 
-def _words(entries: Sequence[Entry], names: Sequence[str], results: Sequence[Sequence[Result | None]],
-           chosen: Sequence[int]) -> None:
+def _repeat(engine: Engine, entries: Sequence[Entry]) -> None:
+    """Ask for the same runs with further seeds, and show them."""
+    seeds = comparison.SEEDS[1]
+    st.session_state.update(compared_seeds=seeds, refilled=True)
+    _submit(engine, [(entry.asked, config) for entry in entries for config in entry.configs(seeds)])
+
+
+def _words(engine: Engine, entries: Sequence[Entry], names: Sequence[str],
+           results: Sequence[Sequence[Result | None]], chosen: Sequence[int], seeds: int) -> None:
     if len(chosen) < 2:
         st.caption(t("comparison.one"))
         return
@@ -223,9 +231,13 @@ def _words(entries: Sequence[Entry], names: Sequence[str], results: Sequence[Seq
         said.append(contrast.results_sentence(first, second, titles, language()))
     else:
         said.append(t("comparison.no_results"))
-    seeds = [[found.best for found in results[place] if found] for place in chosen]
-    said.append(contrast.seeds_sentence(*seeds, titles, language()))
+    each = [[found.best for found in results[place] if found] for place in chosen]
+    said.append(contrast.seeds_sentence(*each, titles, language()))
     st.markdown(shown(" ".join(filter(None, said))))
+    if seeds == 1:
+        st.button(t("comparison.repeat", seeds=comparison.SEEDS[1]), key="compared_repeat",
+                  icon=":material/casino:", on_click=_repeat, args=(engine, [one, other]),
+                  help=t("comparison.repeat.help"))
     warning = contrast.warning(one, other, language())
     if warning:
         st.warning(warning, icon=":material/warning:")

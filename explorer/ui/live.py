@@ -149,6 +149,11 @@ def _panel(engine: Engine, config: RunConfig, demand: Demand, run_id: str, was_l
     if view.epochs:
         if not view.is_live:
             _results(view)
+        with st.expander(t("diagnosis.why"), icon=":material/search_insights:"):
+            st.dataframe(pd.DataFrame(diagnosis.grounds(found, language())), hide_index=True, key="grounds",
+                         column_config={name: t(f"diagnosis.column.{name}")
+                                        for name in ("finding", "value", "numbers", "confidence")})
+            st.caption(t("diagnosis.why.note"))
         with st.expander(t("live.numbers"), icon=":material/table_rows:"):
             st.dataframe(shown, hide_index=True, height=240, column_config=_columns())
 
