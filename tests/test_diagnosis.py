@@ -279,7 +279,7 @@ def test_every_history_has_a_diagnosis_and_a_sentence(history, classes):
     found = diagnose(history, classes)
     assert found.phase in PHASES and 0 <= found.confidence <= 1
     assert all(isinstance(ground, Ground) and 0 <= ground.confidence <= 1 for ground in found.grounds.values())
-    :
+    for language in words.LANGUAGES:
         assert bool(sentence(found, language)) == bool(len(history))
     sound = history.dropna(subset=["train_crossentropy", "val_crossentropy"])
     if sound.empty:
@@ -350,7 +350,7 @@ def test_the_sentence_has_the_numbers_of_the_run(name, parts):
 @pytest.mark.parametrize("name", CURVES)
 def test_both_languages_tell_of_the_same_best_epoch(name):
     found = diagnose(CURVES[name][0])
-    said = {language: sentence(found, language) }
+    said = {language: sentence(found, language) for language in words.LANGUAGES}
     assert said["en"] != said["ko"]
     for text in said.values():
         assert str(found.best_epoch) in text and f"{found.best_crossentropy:.3f}" in text

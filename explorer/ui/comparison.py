@@ -79,6 +79,9 @@ def _change(act: Callable[[Sequence[Entry], int], list[Entry]], place: int) -> N
 
 
 def _view_controls() -> int:
+    # Lessons and buttons set these too, so they have no default of their own.
+    for name, value in (("compared_seeds", 1), ("compared_sides", "both")):
+        st.session_state.setdefault(name, value)
     with st.container(horizontal=True, vertical_alignment="bottom"):
         st.selectbox(t("comparison.show_measure"), overlay.MEASURES, key="compared_measure",
                      format_func=labels("metric.{}", overlay.MEASURES), persist_state="session", width=190,
@@ -87,9 +90,9 @@ def _view_controls() -> int:
                      width=150, filter_mode=None, help=t("comparison.smoothing.help"),
                      format_func={width: t("comparison.smoothing.off") if width == 1
                                   else naming.epochs(width, language()) for width in overlay.WIDTHS}.get)
-        st.segmented_control(t("comparison.seeds"), comparison.SEEDS, key="compared_seeds", default=1,
+        st.segmented_control(t("comparison.seeds"), comparison.SEEDS, key="compared_seeds",
                              required=True, persist_state="session", help=t("comparison.seeds.help"))
-        st.segmented_control(t("comparison.sides"), overlay.SIDES, key="compared_sides", default="both", required=True,
+        st.segmented_control(t("comparison.sides"), overlay.SIDES, key="compared_sides", required=True,
                              format_func=labels("comparison.sides.{}", overlay.SIDES), persist_state="session",
                              disabled=st.session_state["compared_measure"] not in overlay.TWO_SIDED,
                              help=t("comparison.sides.help"))
