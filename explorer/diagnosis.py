@@ -391,6 +391,17 @@ def sentence(found: Diagnosis, language: str = "en") -> str:
     return f"{said} {say(f'diagnosis.sure.{found.level}', language)}"
 
 
+def brief(found: Diagnosis, language: str = "en") -> str:
+    """The same in one short line, for a run that is still moving: its length hardly changes."""
+    if found.best_epoch is None:
+        return ""
+    phase = say(f"diagnosis.phase.{found.phase}", language)
+    if found.onset is not None:
+        phase = say("diagnosis.brief.since", language, phase=phase, onset=found.onset)
+    return say("diagnosis.brief", language, best=found.best_epoch, value=_number(found.best_crossentropy),
+               gap=_number(found.gap), phase=phase)
+
+
 def grounds(found: Diagnosis, language: str) -> list[dict[str, str]]:
     """What each finding rests on, as rows of a table: `finding`, `value`, `numbers` and `confidence`."""
     values = {"phase": say(f"diagnosis.phase.{found.phase}", language), "best_epoch": str(found.best_epoch),

@@ -140,7 +140,8 @@ def _panel(engine: Engine, config: RunConfig, demand: Demand, run_id: str, was_l
     _curves(shown, config, demand)
     with st.container():
         found = diagnosis.diagnose(shown, config.info.classes)
-        words = diagnosis.sentence(found, language())
+        # While it moves, the words keep to their line: what stands below them is not to jump about.
+        words = (diagnosis.brief if view.is_live else diagnosis.sentence)(found, language())
         if words:
             st.markdown(words)
         if view.epochs and not view.is_live:
