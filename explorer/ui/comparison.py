@@ -159,7 +159,7 @@ def _submit(engine: Engine, wanted: Sequence[tuple[Demand, RunConfig]]) -> None:
 
 
 def _panel(engine: Engine, entries: Sequence[Entry], seeds: int, was_live: bool) -> None:
-    state.rerun_if_refilled()
+    state.rerun_if_put()
     try:
         looked = _look(engine, entries, seeds)
     except sqlite3.Error as error:
@@ -217,7 +217,7 @@ def _table(entries: Sequence[Entry], names: Sequence[str], looked: Sequence[Sequ
 def _repeat(engine: Engine, entries: Sequence[Entry]) -> None:
     """Ask for the same runs with further seeds, and show them."""
     seeds = comparison.SEEDS[1]
-    st.session_state.update(compared_seeds=seeds, refilled=True)
+    state.put({"compared_seeds": seeds})
     _submit(engine, [(entry.asked, config) for entry in entries for config in entry.configs(seeds)])
 
 

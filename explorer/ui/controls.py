@@ -27,7 +27,7 @@ def show(engine: Engine) -> Parsed:
     Returns:
         The request that it stands for, always a sound one, with messages for what had to be changed.
     """
-    st.session_state["refilled"] = False
+    state.put_again()
     with st.sidebar:
         lessons.choose(engine)
         _choice("dataset", tuple(DATASETS), on_change=state.dataset_changed,

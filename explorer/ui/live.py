@@ -127,7 +127,7 @@ def _elsewhere(engine: Engine, run_id: str) -> None:
 
 @guarded
 def _panel(engine: Engine, config: RunConfig, demand: Demand, run_id: str, was_live: bool) -> None:
-    state.rerun_if_refilled()
+    state.rerun_if_put()
     # Whether it has ended is read with the rows, in one snapshot: the last epoch is never missed.
     view = engine.look(run_id, demand)
     if view.is_live != was_live:

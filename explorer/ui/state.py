@@ -82,14 +82,13 @@ def _fill_lesson(asked: dict[str, str]) -> None:
 
 def fill(config: RunConfig, demand: Demand) -> None:
     """Set every widget to a request; a slider gets a step of its own for a value between its usual ones."""
-    st.session_state["refilled"] = True
     st.session_state["extras"] = {
         "l1": config.l1 or None, "l2": config.l2 or None, "learning_rate": config.learning_rate,
         "weight_decay": config.weight_decay, "batch_size": config.batch_size, "epochs": demand.epochs,
         "num_words": config.num_words, "train_samples": config.train_samples,
     }
     names = {hidden: name for name, hidden in ARCHITECTURES.items()}
-    st.session_state.update({
+    put({
         "dataset": config.dataset,
         "num_words": config.num_words or 10_000,
         "train_samples": config.train_samples,
@@ -118,10 +117,26 @@ def fill(config: RunConfig, demand: Demand) -> None:
     })
 
 
-def rerun_if_refilled() -> None:
-    """In a part of the page that is drawn by itself: where it has just set the widgets, they belong to the page."""
-    if st.session_state.get("refilled"):
+def put(values: dict[str, object]) -> None:
+    """Set widgets, in a callback or before they are drawn."""
+    st.session_state.update(values)
+    st.session_state["put"] = st.session_state.get("put", {}) | values
+
+
+def rerun_if_put() -> None:
+    """In a part of the page that is drawn by itself: where it has just set widgets, they belong to the page."""
+    if st.session_state.get("put"):
         st.rerun()
+
+
+def put_again() -> None:
+    """Before the widgets are drawn: set those that have been put once more.
+
+    A timer of the page may have sent what they held before that, and a run of the script that is asked for meanwhile
+    would take it for the newer.
+    """
+    st.session_state.update(st.session_state.get("put", {}))
+    st.session_state["put"] = {}
 
 
 def read(engine: Engine) -> Parsed:

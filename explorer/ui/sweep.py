@@ -198,7 +198,7 @@ def _stop(engine: Engine, run_ids: list[str]) -> None:
 
 def _panel(engine: Engine, grid: sweep.Grid, runs: dict[str, RunConfig], config: RunConfig, base: RunConfig,
            demand: Demand, measure: str, was_live: bool) -> None:
-    state.rerun_if_refilled()
+    state.rerun_if_put()
     # Whether they have ended is read with the rows, in one snapshot.
     looked = _look(engine, runs, demand)
     if any(live for _, live in looked.values()) != was_live:
