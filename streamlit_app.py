@@ -4,14 +4,17 @@ import streamlit as st
 
 from explorer import data
 from explorer.settings import SettingError
-from explorer.ui import comparison, controls, lessons, live, state, sweep
-from explorer.ui.engines import engine as the_engine
+from explorer.ui import engines
+
+engines.begin()  # while the page imports what it draws with, the worker imports what it trains with
+
+from explorer.ui import comparison, controls, lessons, live, state, sweep  # noqa: E402
 
 st.set_page_config(page_title="Overfitting explorer", page_icon="📉", layout="wide")
 st.header("Overfitting explorer")
 
 try:
-    engine = the_engine()
+    engine = engines.engine()
 except SettingError as error:
     st.error(f"The explorer cannot start. {state.shown(str(error))}", icon=":material/error:")
     st.stop()
@@ -45,3 +48,5 @@ with st.expander("How to read the curves", icon=":material/help:"):
         "turned, every further epoch makes it better only on what it has already seen: it **overfits**. The shaded "
         "area between them is the **gap**. A network whose lines both stay high **underfits**."
     )
+
+engines.settle()
