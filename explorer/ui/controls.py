@@ -36,7 +36,9 @@ def show(engine: Engine) -> Parsed:
         if st.session_state["architecture"] == state.FREE:
             st.text_input("Units of each hidden layer", key="hidden", help=texts.HELP["hidden"],
                           persist_state="session", placeholder="256-128", max_chars=60)
-        size = st.empty()
+        # Told before the other controls are drawn, for it is what a move is watched by; they seldom change it.
+        size, before = st.empty(), state.read(engine).config.parameters
+        _tell_size(size, before)
         _choice("regularizer", tuple(texts.CHOICES["regularizer"]))
         # With no regularizer its strength stays in sight, but out of use: the controls do not jump about.
         kind = st.session_state["regularizer"]
@@ -58,8 +60,13 @@ def show(engine: Engine) -> Parsed:
             _training(engine)
         lessons.choose_language()
         found = state.read(engine)
-        size.caption(f"**{plain(found.config.parameters)}** trainable parameters")
+        if found.config.parameters != before:
+            _tell_size(size, found.config.parameters)
     return found
+
+
+def _tell_size(place, parameters: int) -> None:
+    place.caption(f"**{plain(parameters)}** trainable parameters")
 
 
 def _data(engine: Engine) -> None:

@@ -140,8 +140,11 @@ def _panel(engine: Engine, config: RunConfig, demand: Demand, run_id: str, was_l
     if view.epochs:
         if not view.is_live:
             _results(view)
-        with st.expander("The numbers, epoch by epoch", icon=":material/table_rows:"):
-            st.dataframe(shown, hide_index=True, height=240, column_config=_columns())
+        # A table that is folded away costs the browser as much as the curves: it is drawn when it is opened.
+        numbers = st.expander("The numbers, epoch by epoch", key="numbers", on_change="rerun",
+                              icon=":material/table_rows:")
+        if numbers.open:
+            numbers.dataframe(shown, hide_index=True, height=240, column_config=_columns())
 
 
 def _status(engine: Engine, view: View) -> None:
