@@ -140,7 +140,7 @@ def _panel(engine: Engine, config: RunConfig, demand: Demand, run_id: str, was_l
     if view.epochs:
         if not view.is_live:
             _results(view)
-        # A table that is folded away costs the browser as much as the curves: it is drawn when it is opened.
+        # Nobody sees a table that is folded away: it is sent, and the browser draws it, once it is opened.
         numbers = st.expander("The numbers, epoch by epoch", key="numbers", on_change="rerun",
                               icon=":material/table_rows:")
         if numbers.open:
