@@ -4,15 +4,18 @@ import streamlit as st
 
 from explorer import data
 from explorer.settings import SettingError
-from explorer.ui import comparison, controls, lessons, live, portrait, state, sweep
-from explorer.ui.engines import engine as the_engine
-from explorer.ui.speech import t, told
+from explorer.ui import engines
+
+engines.begin()  # while the page imports what it draws with, the worker imports what it trains with
+
+from explorer.ui import comparison, controls, lessons, live, portrait, state, sweep  # noqa: E402
+from explorer.ui.speech import t, told  # noqa: E402
 
 st.set_page_config(page_title=t("page.title"), page_icon="📉", layout="wide")
 st.header(t("page.title"))
 
 try:
-    engine = the_engine()
+    engine = engines.engine()
 except SettingError as error:
     st.error(t("page.no_start", why=told(str(error))), icon=":material/error:")
     st.stop()
@@ -45,3 +48,5 @@ with st.container():
 
 with st.expander(t("page.reading"), icon=":material/help:"):
     st.markdown(t("page.reading.text"))
+
+engines.settle()

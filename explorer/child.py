@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from explorer import checkpoints, data, devices
+from explorer import checkpoints, data, devices, libraries
 from explorer.config import RunConfig
 from explorer.line import Line
 from explorer.record import Record, peak_mb
@@ -204,8 +204,7 @@ def _resident_mb() -> float:
 def main() -> None:
     """A child of its own, for machines where a warm process cannot be forked: warm up, then wait for jobs."""
     line = Line(socket.socket(fileno=os.dup(0)))
-    import tensorflow  # noqa: F401  warming up is what a spare child is for
-
+    libraries.load()  # warming up is what a spare child is for
     from explorer import training  # noqa: F401
 
     serve(line, Desk(data.Library(Settings.from_dict(json.loads(sys.argv[1])))))

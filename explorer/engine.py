@@ -33,8 +33,6 @@ TICK_SECONDS = 0.1
 IDLE_SECONDS = 0.5
 # A child that has not obeyed a stop for so long is killed.
 GRACE_SECONDS = 15.0
-# The page that starts the engine is drawn first: importing TensorFlow takes a core for seconds.
-WARM_UP_DELAY = 1.0
 # A worker that dies again and again without having begun a run is started ever more slowly, and after so many
 # deaths the runs that wait for it are given up.
 MOST_DEATHS = 3
@@ -65,7 +63,7 @@ class Engine:
 
     Args:
         settings: folders and limits.
-        warm: start the worker soon, so that it is warm when the first run comes; without, it is started with
+        warm: start the worker at once, so that it is warm when the first run comes; without, it is started with
             the first run that this engine takes.
         own_only: take no runs but those submitted here; for a program that will not stay.
     """
@@ -85,7 +83,7 @@ class Engine:
         self._wake, self._closing = threading.Event(), threading.Event()
         self._worker: WorkerProcess | None = None
         self._deaths, self._not_before = 0, 0.0
-        self._warm_at = time.monotonic() + WARM_UP_DELAY if warm else math.inf
+        self._warm_at = time.monotonic() if warm else math.inf
         self._thread = threading.Thread(target=self._loop, name="engine", daemon=True)
         self._thread.start()
 

@@ -37,7 +37,7 @@ from explorer.costs import costs, hits
 from explorer.data.prepare import Prepared
 from explorer.fused import fused
 from explorer.layout import BYTES, MATRICES, PLACES, WORDS_A_ROW, Part, Words
-from explorer.model import make_optimizer, network
+from explorer.model import make_optimizer, network, redraw
 
 # With so few words nearly every second number is 1, and the dense product is the faster one.
 DENSE_INPUTS = 300
@@ -229,12 +229,7 @@ class Course:
 
     def restart(self, config: RunConfig, data: Prepared) -> None:
         """Begin another run of the same `shape`, as if this had been made for it, without tracing anything anew."""
-        drawn = network(config)
-        for variable, value in zip(self.network.variables, drawn.variables, strict=True):
-            variable.assign(value)
-        for layer, other in zip(self.network.layers, drawn.layers, strict=True):
-            if hasattr(layer, "kernel_regularizer"):
-                layer.kernel_regularizer = other.kernel_regularizer
+        redraw(self.network, config)
         self._penalty.set(config)
         reset(self.model.optimizer, config)
         same_data, same_order = data is self._data, config.seed == self._config.seed

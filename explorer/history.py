@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from operator import itemgetter
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 # One row an epoch. Cross-entropy and accuracy of both sides are measured in inference mode, without the
@@ -27,12 +29,14 @@ def table(rows: Iterable[Mapping[str, Any]], epochs: int | None = None) -> pd.Da
     Returns:
         A frame with `COLUMNS`; whatever is missing or not finite is NaN.
     """
-    frame = pd.DataFrame(list(rows), columns=list(COLUMNS))
-    frame = frame.astype(dict.fromkeys(COLUMNS[1:], "float64")).astype({"epoch": "int64"})
-    frame = frame.replace([float("inf"), float("-inf")], float("nan"))
-    if epochs is not None:
-        frame = frame[frame["epoch"] <= epochs]
-    return frame.sort_values("epoch", ignore_index=True)
+    # By way of one array: a type for each column by itself costs a page ten times as much.
+    shown = sorted((row for row in rows if epochs is None or row["epoch"] <= epochs), key=itemgetter("epoch"))
+    numbers = np.array([[row.get(name) for name in COLUMNS[1:]] for row in shown], np.float64)
+    numbers = numbers.reshape(len(shown), len(COLUMNS) - 1)
+    numbers[~np.isfinite(numbers)] = np.nan
+    frame = pd.DataFrame(numbers, columns=list(COLUMNS[1:]))
+    frame.insert(0, COLUMNS[0], np.array([row["epoch"] for row in shown], np.int64))
+    return frame
 
 
 def as_printed(history: pd.DataFrame) -> pd.DataFrame:

@@ -43,6 +43,36 @@ def network(config: RunConfig) -> keras.Sequential:
     return keras.Sequential(layers)
 
 
+def redraw(model: keras.Sequential, config: RunConfig) -> None:
+    """Leave a network as `network(config)` would make it, without making one: Keras takes longer for its layers than
+    TensorFlow for their numbers.
+
+    Args:
+        model: made by `network` from a config that differs in the seed and in the penalty's strengths alone.
+        config: what is trained next.
+    """
+    random.seed(config.seed)
+    for layer in model.layers:
+        # Each of these draws its seed as it is made, in the order of the layers.
+        if isinstance(layer, keras.layers.Dense):
+            _fill(layer.kernel, keras.initializers.get(config.initializer))
+            _fill(layer.bias, layer.bias_initializer)
+            if layer.kernel_regularizer is not None:
+                layer.kernel_regularizer = _penalty(config)
+        elif isinstance(layer, keras.layers.Dropout):
+            layer.seed_generator.state.assign(keras.random.SeedGenerator().state)
+        elif isinstance(layer, keras.layers.BatchNormalization):
+            for variable, initializer in (
+                    (layer.gamma, layer.gamma_initializer), (layer.beta, layer.beta_initializer),
+                    (layer.moving_mean, layer.moving_mean_initializer),
+                    (layer.moving_variance, layer.moving_variance_initializer)):
+                _fill(variable, initializer)
+
+
+def _fill(variable: keras.Variable, initializer: keras.initializers.Initializer) -> None:
+    variable.assign(initializer(variable.shape, dtype=variable.dtype))
+
+
 def compiled(
     model: keras.Model, config: RunConfig, optimizer: keras.optimizers.Optimizer | None = None,
 ) -> keras.Model:

@@ -27,7 +27,7 @@ from explorer.costs import costs, hits
 from explorer.data.prepare import Prepared
 from explorer.fused import fused
 from explorer.layout import Part, Words
-from explorer.model import make_optimizer, network
+from explorer.model import make_optimizer, network, redraw
 
 
 class Stacked(fast.Looped):
@@ -156,7 +156,7 @@ class Stack:
 
     def __init__(self, members: Sequence[RunConfig], data: Prepared, device: str = "cpu"):
         shared = members[0]
-        self._kind = fast.kind(shared, device)
+        self._kind, self._parts = fast.kind(shared, device), {}
         self._networks = _drawn(members)
         self.variables = [len(inner.variables) for inner in self._networks]
         fitted = self._take(shared, data)
@@ -175,14 +175,16 @@ class Stack:
     def restart(self, members: Sequence[RunConfig], data: Prepared) -> None:
         """Begin with other members of the same `shape`, without tracing anything anew; see `Course.restart`."""
         # The members' own layers are in the graph: theirs are the masks.
-        for inner, drawn in zip(self._networks, _drawn(members), strict=True):
-            for variable, value in zip(inner.variables, drawn.variables, strict=True):
-                variable.assign(value)
+        for inner, config in {id(inner): (inner, config) for inner, config in zip(self._networks, members)}.values():
+            redraw(inner, config)
         self.model.begin(members, self._networks)
         fast.reset(self.model.optimizer, members[0])
         if data is self._data and members[0].seed == self._config.seed:
             return
-        self.rest()
+        if data is not self._data:
+            self.rest()
+        self._parts.pop("train", None)
+        self.model.empty()
         self.model.refill(self._take(members[0], data))
 
     def rest(self) -> None:
@@ -224,7 +226,7 @@ class Stack:
     def _take(self, config: RunConfig, data: Prepared) -> Part:
         self._config, self._data = config, data
         fitted = self._part(data.train, config.batch_size, fit_order(len(data.train), config.seed))
-        self.steps, self._parts = fitted.steps, {"train": fitted}
+        self.steps, self._parts["train"] = fitted.steps, fitted
         return fitted
 
     def _part(self, examples, batch_size: int, order: np.ndarray | None = None) -> Part:

@@ -33,7 +33,8 @@ class State:
 
     Attributes:
         epoch: complete epochs behind it.
-        arrays: weights, batch-norm statistics, seed-generator states and optimizer variables, in Keras's order.
+        arrays: weights, batch-norm statistics, seed-generator states and optimizer variables, in Keras's order; none
+            before the first epoch, where the seed says it all.
     """
 
     epoch: int
@@ -89,10 +90,10 @@ def train(
     """
     emit("phase", {"phase": "building"})
     course = way(config, data, device)
-    if resume is not None:
+    if resume is not None and resume.epoch:
         restore(course, resume)
     # Nobody but the recorder is to hold a state: those of large networks take as much memory as all the rest.
-    recorder = _Recorder(course, emit, should_stop, demands, keep, resume or capture(course, 0), known)
+    recorder = _Recorder(course, emit, should_stop, demands, keep, resume or State(0, []), known)
     resume = None
     try:
         if not recorder.enough():

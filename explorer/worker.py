@@ -21,7 +21,7 @@ import traceback
 from dataclasses import dataclass, field
 from typing import Any, TextIO
 
-from explorer import child, data, devices
+from explorer import child, data, devices, libraries
 from explorer.config import RunConfig
 from explorer.devices import Hardware
 from explorer.settings import Settings
@@ -113,9 +113,7 @@ class Worker:
                     self._obey(json.loads(line))
 
     def _warm_up(self) -> Hardware:
-        import keras  # noqa: F401
-        import tensorflow  # noqa: F401
-
+        libraries.load()
         from explorer import courses, training  # noqa: F401
 
         hardware = _look_for_hardware()
@@ -133,6 +131,11 @@ class Worker:
         dataset = data.default_dataset(self._settings)
         if data.is_prepared(dataset, self._settings):
             self._library.hold(dataset)
+
+    def _await_preparer(self, dataset: str) -> None:
+        # A child would read the same file all over again beside it.
+        if self._preparing is not None and dataset == data.default_dataset(self._settings):
+            os.waitid(os.P_PID, self._preparing, os.WEXITED | os.WNOWAIT)
 
     def _reap_preparer(self, end: bool = False) -> None:
         if self._preparing is None:
@@ -163,6 +166,7 @@ class Worker:
 
     def _start(self, job: dict[str, Any]) -> None:
         network, setup = _network_of(job), (job["device"], job["threads"])
+        self._await_preparer(network[0])
         free = [one for one in self._children if one.is_free and one.setup in (None, setup)]
         # One that has this network's graph, else one that has not been used, else any.
         free.sort(key=lambda one: (network not in one.networks, bool(one.networks)))
@@ -332,6 +336,7 @@ def _prepare_data(settings: Settings, answers: TextIO) -> int | None:
             # Kept open here, these would hide the worker's end from its parent.
             os.close(0)
             os.close(answers.fileno())
+            gc.disable()  # millions of numbers are read, and nothing among them is to be collected
             data.load(RunConfig(dataset=dataset), settings)
         except data.DataError:
             pass  # the run that needs them will say so

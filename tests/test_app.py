@@ -667,8 +667,11 @@ def test_a_chart_is_the_same_one_with_other_rows(page: _Page, trained: SimpleNam
         assert {(chart.proto.id, chart.proto.spec, chart.proto.alt) for chart in at.get("vega_lite_chart")} == fixed
 
 
-def test_the_table_holds_every_epoch(trained: SimpleNamespace):
-    shown = trained.at.dataframe[0].value.reset_index(drop=True)
+def test_the_table_holds_every_epoch_and_is_drawn_once_it_is_opened(page: _Page, trained: SimpleNamespace):
+    at = page.open_run(trained.config, trained.demand)
+    assert not at.dataframe
+    at.session_state["numbers"] = True
+    shown = sound(at.run()).dataframe[0].value.reset_index(drop=True)
     assert shown["epoch"].tolist() == [1, 2, 3, 4]
     numbers = shown[["train_crossentropy", "val_crossentropy"]].to_numpy(dtype=float)
     assert (numbers == trained.table[["train_crossentropy", "val_crossentropy"]].to_numpy()).all()

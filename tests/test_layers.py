@@ -15,8 +15,8 @@ MODULES = sorted(
     ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
     for path in (ROOT / "explorer").rglob("*.py"))
 MAY_COMPUTE = {"explorer.batches", "explorer.child", "explorer.costs", "explorer.data.files", "explorer.devices",
-               "explorer.fast", "explorer.fused", "explorer.layout", "explorer.model", "explorer.plain",
-               "explorer.stack", "explorer.together", "explorer.training", "explorer.worker"}
+               "explorer.fast", "explorer.fused", "explorer.layout", "explorer.libraries", "explorer.model",
+               "explorer.plain", "explorer.stack", "explorer.together", "explorer.training", "explorer.worker"}
 PURE = ("explorer.config", "explorer.history", "explorer.diagnosis", "explorer.charts", "explorer.stopping",
         "explorer.address", "explorer.fields", "explorer.limits", "explorer.sweep", "explorer.heatmap",
         "explorer.comparison", "explorer.overlay", "explorer.suggestion", "explorer.words", "explorer.layer_table",

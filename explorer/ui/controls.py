@@ -42,7 +42,9 @@ def show(engine: Engine) -> Parsed:
         if st.session_state["architecture"] == state.FREE:
             st.text_input(t("architecture.free.units"), key="hidden", help=t("control.hidden.help"),
                           persist_state="session", placeholder="256-128", max_chars=60)
-        size = st.empty()
+        # Told before the other controls are drawn, for it is what a move is watched by; they seldom change it.
+        size, before = st.empty(), state.read(engine).config.parameters
+        _tell_size(size, before)
         _choice("regularizer", ("none", "l1", "l2", "l1_l2"))
         # With no regularizer its strength stays in sight, but out of use: the controls do not jump about.
         kind = st.session_state["regularizer"]
@@ -64,8 +66,13 @@ def show(engine: Engine) -> Parsed:
             _training(engine)
         lessons.choose_language()
         found = state.read(engine)
-        size.caption(t("controls.parameters", number=plain(found.config.parameters)))
+        if found.config.parameters != before:
+            _tell_size(size, found.config.parameters)
     return found
+
+
+def _tell_size(place, parameters: int) -> None:
+    place.caption(t("controls.parameters", number=plain(parameters)))
 
 
 def _data(engine: Engine) -> None:

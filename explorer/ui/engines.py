@@ -26,7 +26,19 @@ def engine() -> Engine:
         raise SettingError(f"EXPLORER_HOME: expected a folder on a local disk that can be written, received "
                            f"{str(settings.home)!r} ({error}).") from error
     atexit.register(started.close)
-    # What is loaded by now stays for good: collections that skip it keep the page quick for many sessions.
+    return started
+
+
+def begin() -> None:
+    """Start the engine ahead of `engine`, which says what is wrong where it cannot be."""
+    try:
+        engine()
+    except SettingError:
+        pass
+
+
+@st.cache_resource(show_spinner=False)
+def settle() -> None:
+    """What is loaded by now stays for good: collections that skip it keep the page quick for many sessions."""
     gc.collect()
     gc.freeze()
-    return started

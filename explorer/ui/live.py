@@ -150,13 +150,16 @@ def _panel(engine: Engine, config: RunConfig, demand: Demand, run_id: str, was_l
     if view.epochs:
         if not view.is_live:
             _results(view)
-        with st.expander(t("diagnosis.why"), icon=":material/search_insights:"):
-            st.dataframe(pd.DataFrame(diagnosis.grounds(found, language())), hide_index=True, key="grounds",
-                         column_config={name: t(f"diagnosis.column.{name}")
-                                        for name in ("finding", "value", "numbers", "confidence")})
-            st.caption(t("diagnosis.why.note"))
-        with st.expander(t("live.numbers"), icon=":material/table_rows:"):
-            st.dataframe(shown, hide_index=True, height=240, column_config=_columns())
+        # Nobody sees a table that is folded away: it is sent, and the browser draws it, once it is opened.
+        why = st.expander(t("diagnosis.why"), key="why", on_change="rerun", icon=":material/search_insights:")
+        if why.open:
+            why.dataframe(pd.DataFrame(diagnosis.grounds(found, language())), hide_index=True, key="grounds",
+                          column_config={name: t(f"diagnosis.column.{name}")
+                                         for name in ("finding", "value", "numbers", "confidence")})
+            why.caption(t("diagnosis.why.note"))
+        numbers = st.expander(t("live.numbers"), key="numbers", on_change="rerun", icon=":material/table_rows:")
+        if numbers.open:
+            numbers.dataframe(shown, hide_index=True, height=240, column_config=_columns())
 
 
 def _suggestion(engine: Engine, found: diagnosis.Diagnosis, config: RunConfig, demand: Demand) -> None:
