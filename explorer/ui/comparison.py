@@ -4,28 +4,23 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Sequence
-from itertools import groupby
 from typing import Any
 
 import pandas as pd
 import streamlit as st
 
-from explorer import comparison, contrast, history, naming, overlay, sweep
+from explorer import comparison, contrast, guesses, history, naming, overlay, sweep
 from explorer.comparison import Entry, Result
 from explorer.config import Demand, RunConfig
-from explorer.devices import DeviceError
-from explorer.engine import Engine, QueueFull
-from explorer.fields import FieldError
+from explorer.engine import Engine
 from explorer.store import DIVERGED, FINISHED, QUEUED, RUNNING
-from explorer.ui import lessons, state
+from explorer.ui import lessons, predict, runs, state
 from explorer.ui.speech import language, n, shown, t, told
 from explorer.view import DONE, UNKNOWN, View
 
 REFRESH_SECONDS = 0.5
 # How a run of the comparison stands; every other state is its own word.
 _STATES = {UNKNOWN: "untrained", QUEUED: "waiting", RUNNING: "training", DONE: "done", FINISHED: "paused"}
-# Finished runs that one visitor's page remembers, so that the store is asked for the others alone.
-_MOST_REMEMBERED = 100
 _COLUMNS = ("run", "state", "parameters", "best_epoch", "best", "best_accuracy", "gap_at_best", "gap", "test_accuracy",
             "weights", "zeros", "seconds", "device")
 _FORMATS = {"parameters": "localized", "best_epoch": "%d", "best": "%.3f", "best_accuracy": "percent",
@@ -106,44 +101,29 @@ def _view_controls() -> int:
 
 
 def _look(engine: Engine, entries: Sequence[Entry], seeds: int) -> list[list[View]]:
-    """A view of each run with each seed. What is done is remembered: it does not change any more."""
-    memory: dict[tuple[str, Demand], View] = st.session_state.setdefault("compared_memory", {})
-    found = []
-    for entry in entries:
-        views = []
-        for config in entry.configs(seeds):
-            key = (engine.run_id(config), entry.asked)
-            view = memory.get(key) or engine.look(*key)
-            if view.state == DONE:
-                memory[key] = view
-            views.append(view)
-        found.append(views)
-    while len(memory) > _MOST_REMEMBERED:
-        del memory[next(iter(memory))]
-    return found
+    """A view of each run with each seed."""
+    return [runs.look(engine, [(config, entry.asked) for config in entry.configs(seeds)]) for entry in entries]
 
 
 def _train(engine: Engine, entries: Sequence[Entry], looked: Sequence[Sequence[View]]) -> None:
-    wanted = [(entry.asked, config) for entry, views in zip(entries, looked, strict=True)
+    wanted = [(config, entry.asked) for entry, views in zip(entries, looked, strict=True)
               for config, view in zip(entry.configs(len(views)), views, strict=True)
               if view.state != DONE and not view.is_live]
     with st.container():
         if wanted:
+            held = predict.why_not(*(config for config, _ in wanted))
             st.button(n("comparison.train", len(wanted)), key="compared_train", type="primary",
-                      icon=":material/play_arrow:", on_click=_submit, args=(engine, wanted))
+                      icon=":material/play_arrow:", on_click=_submit, args=(engine, wanted), disabled=bool(held),
+                      help=held)
         problem = st.session_state.pop("compared_problem", None)
         if problem:
             st.error(told(problem), icon=":material/error:")
 
 
-def _submit(engine: Engine, wanted: Sequence[tuple[Demand, RunConfig]]) -> None:
-    by_demand = sorted(wanted, key=lambda one: repr(one[0]))
-    try:
-        # Asked for together, they are trained together where their shapes allow it.
-        for demand, group in groupby(by_demand, key=lambda one: one[0]):
-            engine.submit_all([config for _, config in group], demand)
-    except (FieldError, DeviceError, QueueFull, sqlite3.Error) as error:
-        st.session_state["compared_problem"] = str(error)
+def _submit(engine: Engine, wanted: Sequence[tuple[RunConfig, Demand]]) -> None:
+    problem = runs.submit(engine, wanted)
+    if problem:
+        st.session_state["compared_problem"] = problem
 
 
 # -- what moves ----------------------------------------------------------------------------------------------
@@ -194,35 +174,44 @@ def _curves(entries: Sequence[Entry], names: Sequence[str], tables: Sequence[Seq
     classes = min(entries[number].config.info.classes for number in seen)
     given = (measure, epochs, classes, st.session_state["compared_log_x"], st.session_state["compared_log_y"],
              seeds > 1, language(), printed)
+    guessed = [predict.guess_of(entries[number].config, entries[number].again) for number in seen]
     if st.session_state["compared_panels"] and measure in overlay.TWO_SIDED:
-        _panels(drawn, lines, given, width)
+        _panels(drawn, lines, given, width, guessed)
     else:
-        st.vega_lite_chart(overlay.frame(drawn, measure, width), _spec(tuple(lines), *given), key="chart_compared",
-                           width="stretch", alt=overlay.describe(measure, language()))
+        st.vega_lite_chart(overlay.frame(drawn, measure, width), _spec(tuple(lines), *given, tuple(guessed)),
+                           key="chart_compared", width="stretch", alt=overlay.describe(measure, language()))
     if printed:
         st.caption(t("live.lines.note"))
+    if any(guessed):
+        st.caption(t("predict.lines"))
     if width > 1:
         st.caption(t("comparison.smoothed", width=width))
     if seeds > 1:
         st.caption(t("comparison.bands"))
 
 
-def _panels(drawn: Sequence[pd.DataFrame], lines: Sequence[overlay.Line], given: tuple[Any, ...], width: int) -> None:
+def _panels(drawn: Sequence[pd.DataFrame], lines: Sequence[overlay.Line], given: tuple[Any, ...], width: int,
+            guessed: Sequence[int | None]) -> None:
     """One small chart a run, two beside one another, each with values from 0 to 1."""
     for first in range(0, len(lines), 2):
         for column, number in zip(st.columns(2), range(first, min(first + 2, len(lines))), strict=False):
             with column:
                 st.vega_lite_chart(overlay.frame([drawn[number]], given[0], width),
-                                   _spec((lines[number],), *given, unit=True), key=f"chart_panel_{number}",
-                                   width="stretch", alt=overlay.describe(given[0], language()))
+                                   _spec((lines[number],), *given, (guessed[number],), unit=True),
+                                   key=f"chart_panel_{number}", width="stretch",
+                                   alt=overlay.describe(given[0], language()))
 
 
 @st.cache_data(show_spinner=False, max_entries=200)
 def _spec(lines: tuple[overlay.Line, ...], measure: str, epochs: int, classes: int, log_x: bool, log_y: bool,
-          bands: bool, language: str, printed: bool, unit: bool = False) -> dict[str, Any]:
-    return overlay.spec(overlay.chart(
+          bands: bool, language: str, printed: bool, guessed: tuple[int | None, ...],
+          unit: bool = False) -> dict[str, Any]:
+    made = overlay.spec(overlay.chart(
         lines, measure, epochs, classes, log_x, log_y, bands, language, unit=unit, printed=printed,
         height=overlay.PANEL_HEIGHT if unit else overlay.HEIGHT))
+    seen = [(guess, overlay.COLOURS[line.colour]) for guess, line in zip(guessed, lines, strict=True)
+            if guess and guess <= epochs]
+    return guesses.laid_over(made, seen, language)
 
 
 def _table(entries: Sequence[Entry], names: Sequence[str], looked: Sequence[Sequence[View]],
