@@ -126,7 +126,8 @@ def _form(engine: Engine, entries: Sequence[Entry], asked: Sequence[int], known:
     names = comparison.names(entries, language())
     about = [_key(entries[place]) for place in asked]
     if st.session_state.get("predict_about") != about:
-        st.session_state["predict_about"], st.session_state["predict_run"] = about, asked[0]
+        st.session_state["predict_about"] = about
+        _open(asked[0])
     st.markdown(f"**{t('predict.title')}**")
     st.markdown(t("predict.ask"))
     if known:
@@ -141,21 +142,22 @@ def _form(engine: Engine, entries: Sequence[Entry], asked: Sequence[int], known:
         st.markdown(f"**{shown(names[asked[0]])}**")
     place = st.session_state["predict_run"]
     entry, made = entries[place], _draft(entries, place)
-    turn, epochs = st.session_state.setdefault("predict_turn", 0), entry.demand.epochs
-    # Another run gets a strip of its own, without the last one's click.
-    key = f"predict_strip_{place}_{turn}"
-    moves = st.session_state.setdefault("predict_moves", 0)
+    epochs, moves = entry.demand.epochs, st.session_state.setdefault("predict_moves", 0)
+    # Whenever a run is opened it gets widgets of its own: what the browser still shows of the last one's guess would
+    # be sent as this one's.
+    strip, typed, sided = (f"predict_{name}_{st.session_state['predict_turn']}" for name in ("strip", "epoch", "ends"))
     st.vega_lite_chart(guesses.frame(epochs, made.best_epoch, moves, language()),
-                       _strip(epochs, overlay.COLOURS[entry.colour], language()), key=key, width="stretch",
-                       alt=t("predict.strip", epochs=epochs), on_select=lambda: _clicked(key, entry))
+                       _strip(epochs, overlay.COLOURS[entry.colour], language()), key=strip,
+                       width="stretch", alt=t("predict.strip", epochs=epochs), on_select=lambda: _clicked(strip, entry))
     # The guess is what is remembered; the widgets show it, whichever of them it came from.
-    st.session_state["predict_epoch"], st.session_state["predict_ends"] = made.best_epoch, made.ends
+    st.session_state[typed] = made.best_epoch
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        st.number_input(t("predict.epoch"), 1, epochs, step=1, key="predict_epoch", width=150, on_change=_typed,
-                        args=(entry,), help=t("predict.epoch.help", epochs=epochs))
+        st.number_input(t("predict.epoch"), 1, epochs, step=1, key=typed, width=150, on_change=_typed,
+                        args=(typed, entry), help=t("predict.epoch.help", epochs=epochs))
         if place:
-            st.segmented_control(t("predict.ends", reference=shown(names[0])), ENDS, key="predict_ends",
-                                 format_func=lambda side: t(f"predict.ends.{side}"), on_change=_sided, args=(entry,))
+            st.session_state[sided] = made.ends
+            st.segmented_control(t("predict.ends", reference=shown(names[0])), ENDS, key=sided, on_change=_sided,
+                                 format_func=lambda side: t(f"predict.ends.{side}"), args=(sided, entry))
         elif len(entries) > 1:
             st.caption(t("predict.reference"), width="content")
     _buttons(engine, entries, asked, place)
@@ -164,13 +166,12 @@ def _form(engine: Engine, entries: Sequence[Entry], asked: Sequence[int], known:
 def _buttons(engine: Engine, entries: Sequence[Entry], asked: Sequence[int], place: int) -> None:
     missing = [other for other in asked if not _draft(entries, other).is_complete(other == 0)]
     is_begun = any(_draft(entries, other).is_made for other in asked)
-    is_ready = place not in missing
-    after = [other for other in missing if other > place] + [other for other in missing if other < place]
+    others = sorted((other for other in missing if other != place), key=lambda other: (other < place, other))
     submit = {"on_click": _submit, "args": (engine, [entries[other] for other in asked])}
     with st.container(horizontal=True, vertical_alignment="center"):
-        if missing and len(asked) > 1:
-            st.button(t("predict.next"), key="predict_next", type="primary", disabled=not (is_ready and after),
-                      icon=":material/arrow_forward:", on_click=_next, args=(after[0] if after else place,))
+        if others:
+            st.button(t("predict.next"), key="predict_next", type="primary", disabled=place in missing,
+                      icon=":material/arrow_forward:", on_click=_open, args=(others[0],))
         else:
             st.button(n("predict.train", len(asked)), key="predict_train", type="primary", disabled=bool(missing),
                       icon=":material/play_arrow:", **submit)
@@ -194,20 +195,20 @@ def _clicked(key: str, entry: Entry) -> None:
         _change(entry, best_epoch=int(epoch))
 
 
-def _typed(entry: Entry) -> None:
-    _change(entry, best_epoch=st.session_state["predict_epoch"])
+def _typed(key: str, entry: Entry) -> None:
+    _change(entry, best_epoch=st.session_state[key])
     st.session_state["predict_moves"] += 1
 
 
-def _sided(entry: Entry) -> None:
-    _change(entry, ends=st.session_state["predict_ends"])
+def _sided(key: str, entry: Entry) -> None:
+    _change(entry, ends=st.session_state[key])
 
 
 def _turned() -> None:
-    st.session_state["predict_turn"] += 1
+    st.session_state["predict_turn"] = st.session_state.get("predict_turn", 0) + 1
 
 
-def _next(place: int) -> None:
+def _open(place: int) -> None:
     st.session_state["predict_run"] = place
     _turned()
 
