@@ -19,8 +19,9 @@ MAY_COMPUTE = {"explorer.batches", "explorer.child", "explorer.costs", "explorer
                "explorer.plain", "explorer.stack", "explorer.together", "explorer.training", "explorer.worker"}
 PURE = ("explorer.config", "explorer.history", "explorer.diagnosis", "explorer.charts", "explorer.stopping",
         "explorer.address", "explorer.fields", "explorer.limits", "explorer.sweep", "explorer.heatmap",
-        "explorer.comparison", "explorer.overlay", "explorer.suggestion", "explorer.words", "explorer.layer_table",
-        "explorer.lessons.published", "explorer.portraits", "explorer.samples", "explorer.naming", "explorer.contrast")
+        "explorer.comparison", "explorer.overlay", "explorer.suggestion", "explorer.words",
+        "explorer.lessons.published", "explorer.layer_table", "explorer.portraits", "explorer.samples",
+        "explorer.naming", "explorer.contrast", "explorer.prediction", "explorer.guesses")
 
 
 def imported(source: str) -> set[str]:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from explorer import charts, comparison, history, overlay, sweep, words
+from explorer import charts, comparison, history, overlay, prediction, sweep, words
 from explorer.address import parse
 from explorer.catalogue import DATASETS
 from explorer.config import KINDS, Demand, RunConfig
@@ -27,6 +27,9 @@ FAMILIES = {
     "control.{}": CONTROLS, "control.{}.help": CONTROLS, "metric.{}": (*charts.METRICS, *overlay.MEASURES),
     "column.{}": history.COLUMNS, "dataset.{}": DATASETS, "dataset.{}.note": DATASETS,
     "architecture.{}": (*state.ARCHITECTURES, state.FREE), "claim.measure.{}": MEASURES,
+    "predict.ends.{}": prediction.ENDS, "prediction.best.{}": (prediction.EXACT, prediction.CLOSE, "early", "late"),
+    "prediction.ends.{}": (prediction.EQUAL, prediction.LOST, prediction.WAITING),
+    **{f"prediction.ends.{verdict}.{{}}": prediction.ENDS for verdict in (prediction.RIGHT, prediction.WRONG)},
     "state.{}": (*sweep.SOUND, sweep.DIVERGED, FAILED, STOPPED, INTERRUPTED, "paused"),
     "phase.{}": ("starting", "loading", "downloading", "preparing", "building", "training", "testing"),
     **{f"sweep.{what}.{{}}": sweep.MEASURES for what in ("measure", "legend", "so_far", "found", "base", "told")},

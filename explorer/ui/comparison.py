@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Sequence
-from itertools import groupby
 
 import pandas as pd
 import streamlit as st
@@ -12,19 +11,15 @@ import streamlit as st
 from explorer import comparison, contrast, history, naming, overlay, sweep
 from explorer.comparison import Entry, Result
 from explorer.config import Demand, RunConfig
-from explorer.devices import DeviceError
-from explorer.engine import Engine, QueueFull
-from explorer.fields import FieldError
+from explorer.engine import Engine
 from explorer.store import DIVERGED, FINISHED, QUEUED, RUNNING
-from explorer.ui import lessons, overlays, state
+from explorer.ui import lessons, overlays, predict, runs, state
 from explorer.ui.speech import labels, language, n, shown, t, told
 from explorer.view import DONE, UNKNOWN, View
 
 REFRESH_SECONDS = 0.5
 # How a run of the comparison stands; every other state is its own word.
 _STATES = {UNKNOWN: "untrained", QUEUED: "waiting", RUNNING: "training", DONE: "done", FINISHED: "paused"}
-# Finished runs that one visitor's page remembers, so that the store is asked for the others alone.
-_MOST_REMEMBERED = 100
 _COLUMNS = ("run", "state", "parameters", "best_epoch", "best", "best_accuracy", "gap_at_best", "gap", "test_accuracy",
             "weights", "zeros", "seconds", "device")
 _FORMATS = {"parameters": "localized", "best_epoch": "%d", "best": "%.3f", "best_accuracy": "percent",
@@ -115,44 +110,29 @@ def _view_controls() -> int:
 
 
 def _look(engine: Engine, entries: Sequence[Entry], seeds: int) -> list[list[View]]:
-    """A view of each run with each seed. What is done is remembered: it does not change any more."""
-    memory: dict[tuple[str, Demand], View] = st.session_state.setdefault("compared_memory", {})
-    found = []
-    for entry in entries:
-        views = []
-        for config in entry.configs(seeds):
-            key = (engine.run_id(config), entry.asked)
-            view = memory.get(key) or engine.look(*key)
-            if view.state == DONE:
-                memory[key] = view
-            views.append(view)
-        found.append(views)
-    while len(memory) > _MOST_REMEMBERED:
-        del memory[next(iter(memory))]
-    return found
+    """A view of each run with each seed."""
+    return [runs.look(engine, [(config, entry.asked) for config in entry.configs(seeds)]) for entry in entries]
 
 
 def _train(engine: Engine, entries: Sequence[Entry], looked: Sequence[Sequence[View]]) -> None:
-    wanted = [(entry.asked, config) for entry, views in zip(entries, looked, strict=True)
+    wanted = [(config, entry.asked) for entry, views in zip(entries, looked, strict=True)
               for config, view in zip(entry.configs(len(views)), views, strict=True)
               if view.state != DONE and not view.is_live]
     with st.container():
         if wanted:
+            held = predict.why_not(*(config for config, _ in wanted))
             st.button(n("comparison.train", len(wanted)), key="compared_train", type="primary",
-                      icon=":material/play_arrow:", on_click=_submit, args=(engine, wanted))
+                      icon=":material/play_arrow:", on_click=_submit, args=(engine, wanted), disabled=bool(held),
+                      help=held)
         problem = st.session_state.pop("compared_problem", None)
         if problem:
             st.error(told(problem), icon=":material/error:")
 
 
-def _submit(engine: Engine, wanted: Sequence[tuple[Demand, RunConfig]]) -> None:
-    by_demand = sorted(wanted, key=lambda one: repr(one[0]))
-    try:
-        # Asked for together, they are trained together where their shapes allow it.
-        for demand, group in groupby(by_demand, key=lambda one: one[0]):
-            engine.submit_all([config for _, config in group], demand)
-    except (FieldError, DeviceError, QueueFull, sqlite3.Error) as error:
-        st.session_state["compared_problem"] = str(error)
+def _submit(engine: Engine, wanted: Sequence[tuple[RunConfig, Demand]]) -> None:
+    problem = runs.submit(engine, wanted)
+    if problem:
+        st.session_state["compared_problem"] = problem
 
 
 # -- what moves ----------------------------------------------------------------------------------------------
@@ -218,7 +198,7 @@ def _repeat(engine: Engine, entries: Sequence[Entry]) -> None:
     """Ask for the same runs with further seeds, and show them."""
     seeds = comparison.SEEDS[1]
     state.put({"compared_seeds": seeds})
-    _submit(engine, [(entry.asked, config) for entry in entries for config in entry.configs(seeds)])
+    _submit(engine, [(config, entry.asked) for entry in entries for config in entry.configs(seeds)])
 
 
 def _words(engine: Engine, entries: Sequence[Entry], names: Sequence[str],

@@ -11,7 +11,7 @@ from explorer.comparison import Result
 from explorer.engine import Engine
 from explorer.lessons import FAILS, HOLDS, OPEN, reading
 from explorer.lessons.presets import LESSONS, available
-from explorer.ui import state
+from explorer.ui import predict, state
 from explorer.ui.speech import language, shown, t
 from explorer.words import LANGUAGES
 
@@ -25,6 +25,8 @@ def choose(engine: Engine) -> None:
                  format_func={FREE: t("lesson.none"), **{name: lessons.text(name, language()).title
                                                          for name in LESSONS}}.get,
                  on_change=_opened, args=(engine,), help=t("lesson.help"))
+    if st.session_state["lesson"] != FREE:
+        predict.toggle()
 
 
 def choose_language() -> None:
@@ -61,6 +63,7 @@ def show(engine: Engine) -> None:
     """The question of the chosen lesson, its source and what to look for; nothing without a lesson."""
     name = st.session_state["lesson"]
     if name == FREE:
+        predict.forget()
         return
     words, parts = lessons.text(name, language()), LESSONS[name]
     with st.container(border=True, key="lesson_panel"):
@@ -79,6 +82,7 @@ def show(engine: Engine) -> None:
         if used != original:
             st.caption(t("lesson.instead", dataset=naming.dataset(used.runs[0][0], language())))
         st.markdown(f"**{t('lesson.look')}:** {words.look}")
+        predict.show(engine, used)
 
 
 def show_reading(engine: Engine, results: dict[object, Result | None]) -> None:
@@ -96,3 +100,4 @@ def show_reading(engine: Engine, results: dict[object, Result | None]) -> None:
     st.markdown(f"**{t('lesson.claims')}**")
     st.markdown("\n".join(f"- {_MARKS[claim.verdict(found)]} "
                           f"{shown(reading.sentence(claim, names, found, language()))}" for claim in used.claims))
+    predict.show_scores(used, names, results)

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import pandas as pd
 import streamlit as st
 
-from explorer import charts, diagnosis, history, naming, suggestion
+from explorer import charts, diagnosis, guesses, history, naming, suggestion
 from explorer.config import Demand, RunConfig
 from explorer.data import EMBEDDED
 from explorer.devices import DeviceError
@@ -17,7 +17,7 @@ from explorer.engine import Engine, QueueFull
 from explorer.fields import FieldError, plain
 from explorer.stopping import stopping_epoch
 from explorer.store import DIVERGED, FAILED, FINISHED, INTERRUPTED, QUEUED, STOPPED
-from explorer.ui import state
+from explorer.ui import predict, state
 from explorer.ui.speech import labels, language, n, t, told
 from explorer.view import DONE, UNKNOWN, View
 
@@ -74,7 +74,8 @@ def _head(engine: Engine, config: RunConfig, demand: Demand, run_id: str, view: 
 
 
 def _buttons(engine: Engine, config: RunConfig, demand: Demand, run_id: str, view: View) -> None:
-    ask = {"on_click": _submit, "args": (engine, config, demand), "type": "primary"}
+    held = predict.why_not(config)
+    ask = {"on_click": _submit, "args": (engine, config, demand), "type": "primary", "disabled": bool(held)}
     if view.is_live:
         st.button(t("live.stop"), key="stop", icon=":material/stop:", on_click=_stop, args=(engine, run_id),
                   disabled=bool(view.run and view.run.stop), help=t("live.stop.help"))
@@ -82,9 +83,9 @@ def _buttons(engine: Engine, config: RunConfig, demand: Demand, run_id: str, vie
         st.button(t("live.trained"), key="train", icon=":material/check:", disabled=True, help=t("live.trained.help"))
     elif view.reached:
         st.button(t("live.continue", epochs=demand.epochs), key="continue", icon=":material/play_arrow:",
-                  help=t("live.continue.help", reached=view.reached), **ask)
+                  help=held or t("live.continue.help", reached=view.reached), **ask)
     else:
-        st.button(t("live.train"), key="train", icon=":material/play_arrow:", help=t("live.train.help"), **ask)
+        st.button(t("live.train"), key="train", icon=":material/play_arrow:", help=held or t("live.train.help"), **ask)
     beside = any(entry.config == config and not entry.again for entry in st.session_state["compared"])
     st.button(t("live.compared" if beside else "live.compare"), key="compare", icon=":material/stacked_line_chart:",
               on_click=state.compare, args=(config, demand), disabled=beside, help=t("live.compare.help"))
@@ -146,7 +147,7 @@ def _panel(engine: Engine, config: RunConfig, demand: Demand, run_id: str, was_l
             st.markdown(words)
         if view.epochs and not view.is_live:
             _suggestion(engine, found, config, demand)
-        _notice(view)
+        _notice(view, config)
     if view.epochs:
         if not view.is_live:
             _results(view)
@@ -222,9 +223,9 @@ def _failure(view: View, config: RunConfig) -> None:
         st.warning(f"{message} {_reached(view)}", icon=":material/warning:")
 
 
-def _notice(view: View) -> None:
+def _notice(view: View, config: RunConfig) -> None:
     if view.state == UNKNOWN:
-        st.info(t("live.hint"), icon=":material/school:")
+        st.info(t("predict.hint" if predict.is_asked(config) else "live.hint"), icon=":material/school:")
     elif view.run.status == STOPPED and view.state != DONE:
         st.info(f"{told(view.run.message) or t('live.stopped')} {_reached(view)}", icon=":material/pause_circle:")
     elif view.run.status in (FINISHED, DIVERGED) and view.run.message:
@@ -242,11 +243,13 @@ def _use_embedded(config: RunConfig, demand: Demand, dataset: str) -> None:
 def _curves(shown: pd.DataFrame, config: RunConfig, demand: Demand) -> None:
     printed = st.session_state.get("live_lines") == "printed"
     rows = charts.frame(history.as_printed(shown) if printed else shown, demand.patience)
+    guess = predict.guess_of(config)
     for column, metric in zip(st.columns(2), charts.METRICS, strict=True):
         with column:
             # Neither the chart nor its text alternative may change while a run trains: each change would make the
             # chart anew. The numbers are in the labels of its points and in the sentence below.
-            st.vega_lite_chart(rows, _spec(metric, demand.epochs, config.info.classes, language(), printed),
+            st.vega_lite_chart(rows, _spec(metric, demand.epochs, config.info.classes, language(), printed,
+                                           guess if metric == "crossentropy" else None),
                                key=f"chart_{metric}", width="stretch", alt=charts.describe(metric, language()))
     with st.container(horizontal=True, vertical_alignment="center"):
         st.segmented_control(t("live.lines"), LINES, key="live_lines", default="measured", required=True,
@@ -257,8 +260,10 @@ def _curves(shown: pd.DataFrame, config: RunConfig, demand: Demand) -> None:
 
 
 @st.cache_data(show_spinner=False, max_entries=200)
-def _spec(metric: str, epochs: int, classes: int, language: str, printed: bool) -> dict:
-    return charts.spec(charts.curves(metric, epochs, classes, language, printed))
+def _spec(metric: str, epochs: int, classes: int, language: str, printed: bool, guess: int | None) -> dict:
+    made = charts.spec(charts.curves(metric, epochs, classes, language, printed))
+    seen = [(guess, charts.RUN_COLOUR)] if guess and guess <= epochs else []
+    return guesses.laid_over(made, seen, language, is_labelled=True)
 
 
 def _columns() -> dict[str, object]:

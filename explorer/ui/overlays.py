@@ -8,9 +8,10 @@ from typing import Any, NamedTuple
 import pandas as pd
 import streamlit as st
 
-from explorer import comparison, history, overlay
+from explorer import comparison, guesses, history, overlay
 from explorer.comparison import Entry
 from explorer.lessons import published
+from explorer.ui import predict
 from explorer.ui.speech import language, t
 
 
@@ -62,12 +63,16 @@ def curves(entries: Sequence[Entry], names: Sequence[str], tables: Sequence[Sequ
     given = _Given(measure, epochs, classes, st.session_state["compared_log_x"], st.session_state["compared_log_y"],
                    seeds > 1, language(), printed, sides)
     beneath = [published_of(entries[number]) if st.session_state["compared_published"] else [] for number in seen]
+    guessed = [predict.guess_of(entries[number].config, entries[number].again) for number in seen]
     if st.session_state["compared_panels"] and measure in overlay.TWO_SIDED:
-        _panels(drawn, lines, beneath, given, width)
+        _panels(drawn, lines, beneath, guessed, given, width)
     else:
-        _chart("chart_compared", drawn, lines, [one for several in beneath for one in several], given, width)
+        every = [one for several in beneath for one in several]
+        _chart("chart_compared", drawn, lines, every, guessed, given, width)
     if printed:
         st.caption(t("live.lines.note"))
+    if any(guessed):
+        st.caption(t("predict.lines"))
     if width > 1:
         st.caption(t("comparison.smoothed", width=width))
     if seeds > 1:
@@ -77,14 +82,15 @@ def curves(entries: Sequence[Entry], names: Sequence[str], tables: Sequence[Sequ
 
 
 def _chart(key: str, drawn: Sequence[pd.DataFrame], lines: Sequence[overlay.Line],
-           beneath: Sequence[published.Published], given: _Given, width: int, is_panel: bool = False) -> None:
+           beneath: Sequence[published.Published], guessed: Sequence[int | None], given: _Given, width: int,
+           is_panel: bool = False) -> None:
     # Of two sources that printed the same run, both lines are drawn.
     sources = tuple(_source(one, given.printed) for one in beneath)
     tables = [one.table() for one in beneath]
     tables = [table[table["epoch"] <= given.epochs] for table in tables]
     frames = list(map(history.as_printed, tables)) if given.printed else tables
     rows = overlay.frame(drawn, given.measure, width, frames, given.sides)
-    st.vega_lite_chart(rows, _spec(tuple(lines), sources, given, is_panel), key=key, width="stretch",
+    st.vega_lite_chart(rows, _spec(tuple(lines), sources, tuple(guessed), given, is_panel), key=key, width="stretch",
                        alt=overlay.describe(given.measure, given.language))
 
 
@@ -98,12 +104,14 @@ def _short(one: published.Published) -> str:
 
 
 def _panels(drawn: Sequence[pd.DataFrame], lines: Sequence[overlay.Line],
-            beneath: Sequence[Sequence[published.Published]], given: _Given, width: int) -> None:
+            beneath: Sequence[Sequence[published.Published]], guessed: Sequence[int | None], given: _Given,
+            width: int) -> None:
     """One small chart a run, two beside one another, each with values from 0 to 1."""
     for first in range(0, len(lines), 2):
         for column, number in zip(st.columns(2), range(first, min(first + 2, len(lines))), strict=False):
             with column:
-                _chart(f"chart_panel_{number}", [drawn[number]], [lines[number]], beneath[number], given, width, True)
+                _chart(f"chart_panel_{number}", [drawn[number]], [lines[number]], beneath[number], [guessed[number]],
+                       given, width, True)
 
 
 def _distances(measured: Sequence[tuple[str, pd.DataFrame, Sequence[published.Published]]]) -> None:
@@ -131,8 +139,12 @@ def _distances(measured: Sequence[tuple[str, pd.DataFrame, Sequence[published.Pu
 
 
 @st.cache_data(show_spinner=False, max_entries=200)
-def _spec(lines: tuple[overlay.Line, ...], sources: tuple[str, ...], given: _Given, is_panel: bool) -> dict[str, Any]:
-    return overlay.spec(overlay.chart(
+def _spec(lines: tuple[overlay.Line, ...], sources: tuple[str, ...], guessed: tuple[int | None, ...], given: _Given,
+          is_panel: bool) -> dict[str, Any]:
+    made = overlay.spec(overlay.chart(
         lines, given.measure, given.epochs, given.classes, given.log_x, given.log_y, given.bands, given.language,
         published=sources, unit=is_panel, printed=given.printed, sides=given.sides,
         height=overlay.PANEL_HEIGHT if is_panel else overlay.HEIGHT))
+    seen = [(guess, overlay.COLOURS[line.colour]) for guess, line in zip(guessed, lines, strict=True)
+            if guess and guess <= given.epochs]
+    return guesses.laid_over(made, seen, given.language)

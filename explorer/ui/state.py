@@ -74,7 +74,11 @@ def _fill_lesson(asked: dict[str, str]) -> None:
         error = FieldError("part", f"a whole number from 1 to {parts}", number)
         st.session_state["messages"].append(f"{error} 1 is used instead.")
         number = "1"
-    st.session_state.update(lesson=name, lesson_part=int(number) - 1, language=language)
+    predict = asked.get("predict", "on")
+    if predict not in ("on", "off"):
+        error = FieldError("predict", "one of on, off", predict)
+        st.session_state["messages"].append(f"{error} on is used instead.")
+    st.session_state.update(lesson=name, lesson_part=int(number) - 1, language=language, predict=predict != "off")
     if name and "compare" not in asked:
         # Controls that the address names stay as they are: the learner had gone on from the lesson's own runs.
         st.session_state["lesson_to_load"] = not asked.keys() & (KINDS.keys() | DEMAND_KINDS.keys())
@@ -228,6 +232,8 @@ def write_address(engine: Engine, config: RunConfig, demand: Demand, grid: sweep
         wanted["lesson"] = lesson
         if part:
             wanted["part"] = str(part + 1)
+        if not st.session_state["predict"]:
+            wanted["predict"] = "off"
     # A lesson's own runs need not be named: the address stays short enough to be read out.
     if compared and not (lesson and compared == comparison.text(available(lesson, part, engine.settings).entries())):
         wanted["compare"] = compared

@@ -1,0 +1,106 @@
+"""Charts of predictions: the strip that is clicked to guess the best epoch, and guesses laid over a chart of curves."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable
+from typing import Any
+
+import altair as alt
+import pandas as pd
+
+from explorer.charts import STOP_COLOUR, ticks
+from explorer.words import say
+
+SELECTION = "guessed"
+DATA = "strip"
+STRIP_HEIGHT = 72
+# Wide and pale under the curves, so that a measured line on the same epoch stays in sight.
+BAND_WIDTH, BAND_OPACITY = 8, 0.28
+# Below the labels of the best epoch and of early stopping.
+LABEL_PLACE = 40
+
+
+def frame(epochs: int, guess: int | None, turn: int, language: str) -> pd.DataFrame:
+    """The rows of the strip, one an epoch.
+
+    Args:
+        guess: the epoch that is guessed, if there is one.
+        turn: changes whenever the guess was set otherwise than by a click, so that a click on the epoch that was
+            clicked last is something new.
+        language: of its words.
+    """
+    numbers = range(1, epochs + 1)
+    return pd.DataFrame({"epoch": numbers, "from": [n - 0.5 for n in numbers], "to": [n + 0.5 for n in numbers],
+                         "turn": turn, "guess": [n == guess for n in numbers],
+                         "label": [say("predict.guess", language, epoch=n) for n in numbers]})
+
+
+def strip(epochs: int, colour: str, language: str) -> dict[str, Any]:
+    """An empty chart of the epochs, to be clicked; Vega-Lite without data, for a table as from `frame`.
+
+    Args:
+        colour: of the run.
+    """
+    x = alt.X("from:Q", title=say("metric.epoch", language),
+              axis=alt.Axis(values=ticks(epochs), format="d", grid=False, labelOverlap=True),
+              scale=alt.Scale(domain=[0.5, epochs + 0.5], nice=False))
+    middle = alt.X("epoch:Q", title=say("metric.epoch", language))
+    base = alt.Chart(alt.NamedData(DATA))
+    hovered = alt.selection_point(name="pointed", fields=["epoch"], on="pointerover", clear="pointerout", empty=False)
+    clicked = alt.selection_point(name=SELECTION, fields=["epoch", "turn"], on="click", toggle=False, clear=False)
+    cells = base.mark_rect(color=colour, cursor="pointer").encode(
+        x=x, x2="to:Q", y=alt.value(0), y2=alt.value("height"),
+        opacity=alt.condition(hovered, alt.value(0.42), alt.value(0.16)),
+        tooltip=[alt.Tooltip("epoch:Q", title=say("metric.epoch", language))]).add_params(hovered, clicked)
+    guess = base.transform_filter("datum.guess")
+    rule = guess.mark_rule(color=colour, strokeWidth=4).encode(x=middle)
+    labels = [
+        guess.transform_filter(f"datum.epoch {compare} {epochs / 2}")
+        .mark_text(align=align, dx=dx, fontSize=13, fontWeight=600, color=colour)
+        .encode(x=middle, y=alt.value(STRIP_HEIGHT / 2), text="label:N")
+        for compare, align, dx in (("<=", "left", 9), (">", "right", -9))]
+    hint = (base.transform_joinaggregate(made="max(guess)").transform_filter("datum.epoch == 1 && !datum.made")
+            .mark_text(fontSize=14, color=STOP_COLOUR)
+            .encode(x=alt.XValue({"expr": "width / 2"}),
+                    y=alt.value(STRIP_HEIGHT / 2), text=alt.value(say("predict.click", language))))
+    # The cells lie on top: whatever is drawn, it is they that are pointed at.
+    made = alt.layer(hint, rule, *labels, cells).properties(
+        height=STRIP_HEIGHT, width="container",
+        # What stands below the strip must not be taken from its height.
+        autosize=alt.AutoSizeParams(type="fit-x", contains="padding"),
+    ).configure_view(stroke=STOP_COLOUR).to_dict()
+    del made["data"]
+    return made
+
+
+def laid_over(spec: dict[str, Any], guesses: Iterable[tuple[int, str]], language: str,
+              is_labelled: bool = False) -> dict[str, Any]:
+    """A chart of curves with guesses of the best epoch below its lines.
+
+    They are part of the drawing, not of its data: they are there before the first epoch is.
+
+    Args:
+        spec: Vega-Lite, layers whose first one has the epochs as its `x`.
+        guesses: an epoch and a colour each.
+        language: of their words.
+        is_labelled: whether each is told to be the visitor's guess; for one of them.
+    """
+    made = []
+    for epoch, colour in guesses:
+        # On the very axis of the chart, whatever it is.
+        layer = {"data": {"values": [{"epoch": epoch}]}, "encoding": {"x": copy.deepcopy(_x(spec["layer"][0]))}}
+        said = say("predict.guess", language, epoch=epoch)
+        made.append({**layer, "mark": {"type": "rule", "color": colour, "strokeWidth": BAND_WIDTH,
+                                       "opacity": BAND_OPACITY, "description": said}})
+        if is_labelled:
+            last = max(_x(spec["layer"][0])["scale"]["domain"])
+            side = {"align": "left", "dx": 7} if epoch <= 0.75 * last else {"align": "right", "dx": -7}
+            made.append({**copy.deepcopy(layer), "mark": {
+                "type": "text", "color": colour, "baseline": "top", "y": 0, "dy": LABEL_PLACE, "aria": False,
+                "text": say("predict.mark", language), **side}})
+    return {**spec, "layer": [*made, *spec["layer"]]} if made else spec
+
+
+def _x(layer: dict[str, Any]) -> dict[str, Any]:
+    return layer["encoding"]["x"] if "encoding" in layer else _x(layer["layer"][0])

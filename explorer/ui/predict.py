@@ -1,0 +1,230 @@
+"""Predict first: a learner's guesses about the runs of a lesson, asked for before they are trained and scored after."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import streamlit as st
+
+from explorer import comparison, guesses, overlay, prediction
+from explorer.comparison import Entry, Result
+from explorer.config import RunConfig
+from explorer.engine import Engine
+from explorer.lessons import Part
+from explorer.prediction import ENDS, Prediction
+from explorer.ui import runs
+from explorer.ui.speech import language, n, shown, t, told
+from explorer.view import DONE
+
+# A run, as the comparison tells runs apart: with the epochs that were trained before the first one shown.
+Key = tuple[RunConfig, int]
+
+
+def toggle() -> None:
+    """The switch, in the sidebar below the choice of a lesson."""
+    st.toggle(t("predict.toggle"), key="predict", help=t("predict.toggle.help"), persist_state="session")
+
+
+def forget() -> None:
+    """Ask for nothing: there is no lesson."""
+    st.session_state["predict_asked"] = ()
+
+
+def show(engine: Engine, part: Part) -> None:
+    """Ask what the learner expects of the runs of a lesson that are not known yet; in the lesson's panel."""
+    forget()
+    st.session_state.pop("predict_sent", None)
+    with st.container():
+        problem = st.session_state.pop("predict_problem", None)
+        if problem:
+            st.error(told(problem), icon=":material/error:")
+        if not st.session_state["predict"]:
+            return
+        entries = part.entries()
+        try:
+            views = runs.look(engine, [(entry.config, entry.asked) for entry in entries])
+        except sqlite3.Error:
+            return  # the run below says so
+        known = [view.state == DONE for view in views]
+        settled = _settled()
+        asked = [place for place, (entry, view) in enumerate(zip(entries, views, strict=True))
+                 if view.state != DONE and not view.is_live and _key(entry) not in settled]
+        st.session_state["predict_asked"] = tuple(_key(entries[place]) for place in asked)
+        if asked:
+            st.fragment(_form)(engine, entries, asked, sum(known))
+        elif any(settled.get(_key(entry)) for entry in entries):
+            st.caption(t("predict.made"))
+        elif all(known):
+            st.caption(t("predict.known"))
+
+
+def is_asked(*configs: RunConfig) -> bool:
+    """Whether a guess about one of these runs is asked for before it is trained."""
+    return any(config in configs for config, _ in st.session_state.get("predict_asked", ()))
+
+
+def why_not(*configs: RunConfig) -> str | None:
+    """Why one of these runs is not trained yet, for the help of its button; `None` where nothing is in the way."""
+    return t("predict.first") if is_asked(*configs) else None
+
+
+def guess_of(config: RunConfig, again: int = 0) -> int | None:
+    """The epoch that is guessed to be a run's best, once the run has been asked for and while predictions are on."""
+    if not (st.session_state.get("lesson") and st.session_state.get("predict")):
+        return None
+    made = _settled().get((config, again))
+    return made.best_epoch if made else None
+
+
+def show_scores(part: Part, names: Sequence[str], results: Mapping[Any, Result | None]) -> None:
+    """Each guess about a run that is done, beside what was measured.
+
+    Args:
+        names: one a run of the lesson.
+        results: of the runs that are done, by their config and the epochs trained before.
+    """
+    if not st.session_state.get("predict"):
+        return
+    entries, settled, said = part.entries(), _settled(), []
+    reference = results.get(_key(entries[0]))
+    for entry, name in zip(entries, names, strict=True):
+        made = settled.get(_key(entry))
+        if made and _key(entry) in results:
+            found = prediction.score(made, results[_key(entry)], reference, entry.demand.epochs)
+            said.append(f"- **{shown(name)}**: {shown(prediction.sentence(made, found, language()))}")
+    if said:
+        st.markdown(f"**{t('predict.scores')}**")
+        st.markdown("\n".join(said))
+
+
+# -- what is remembered --------------------------------------------------------------------------------------
+
+
+def _key(entry: Entry) -> Key:
+    return entry.config, entry.again
+
+
+def _drafts() -> dict[Key, Prediction]:
+    """Guesses that can still be changed."""
+    return st.session_state.setdefault("predict_drafts", {})
+
+
+def _settled() -> dict[Key, Prediction | None]:
+    """Guesses about runs that have been asked for since, `None` where guessing was skipped."""
+    return st.session_state.setdefault("predict_settled", {})
+
+
+# -- the form ------------------------------------------------------------------------------------------------
+
+
+def _form(engine: Engine, entries: Sequence[Entry], asked: Sequence[int], known: int) -> None:
+    if st.session_state.pop("predict_sent", False):
+        st.rerun()  # buttons, curves and timers belong to the page
+    names = comparison.names(entries, language())
+    about = [_key(entries[place]) for place in asked]
+    if st.session_state.get("predict_about") != about:
+        st.session_state["predict_about"] = about
+        _open(asked[0])
+    st.markdown(f"**{t('predict.title')}**")
+    st.markdown(t("predict.ask"))
+    if known:
+        st.caption(n("predict.some_known", known))
+    if len(asked) > 1:
+        done = {place for place in asked if _draft(entries, place).is_complete(place == 0)}
+        st.segmented_control(
+            t("predict.run"), asked, key="predict_run", required=True, label_visibility="collapsed",
+            on_change=_turned,
+            format_func=lambda place: f"{':material/check: ' if place in done else ''}{shown(names[place])}")
+    else:
+        st.markdown(f"**{shown(names[asked[0]])}**")
+    place = st.session_state["predict_run"]
+    entry, made = entries[place], _draft(entries, place)
+    epochs, moves = entry.demand.epochs, st.session_state.setdefault("predict_moves", 0)
+    # Whenever a run is opened it gets widgets of its own: what the browser still shows of the last one's guess would
+    # be sent as this one's.
+    strip, typed, sided = (f"predict_{name}_{st.session_state['predict_turn']}" for name in ("strip", "epoch", "ends"))
+    st.vega_lite_chart(guesses.frame(epochs, made.best_epoch, moves, language()),
+                       _strip(epochs, overlay.COLOURS[entry.colour], language()), key=strip,
+                       width="stretch", alt=t("predict.strip", epochs=epochs), on_select=lambda: _clicked(strip, entry))
+    # The guess is what is remembered; the widgets show it, whichever of them it came from.
+    st.session_state[typed] = made.best_epoch
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        st.number_input(t("predict.epoch"), 1, epochs, step=1, key=typed, width=150, on_change=_typed,
+                        args=(typed, entry), help=t("predict.epoch.help", epochs=epochs))
+        if place:
+            st.session_state[sided] = made.ends
+            st.segmented_control(t("predict.ends", reference=shown(names[0])), ENDS, key=sided, on_change=_sided,
+                                 format_func=lambda side: t(f"predict.ends.{side}"), args=(sided, entry))
+        elif len(entries) > 1:
+            st.caption(t("predict.reference"), width="content")
+    _buttons(engine, entries, asked, place)
+
+
+def _buttons(engine: Engine, entries: Sequence[Entry], asked: Sequence[int], place: int) -> None:
+    missing = [other for other in asked if not _draft(entries, other).is_complete(other == 0)]
+    is_begun = any(_draft(entries, other).is_made for other in asked)
+    others = sorted((other for other in missing if other != place), key=lambda other: (other < place, other))
+    submit = {"on_click": _submit, "args": (engine, [entries[other] for other in asked])}
+    with st.container(horizontal=True, vertical_alignment="center"):
+        if others:
+            st.button(t("predict.next"), key="predict_next", type="primary", disabled=place in missing,
+                      icon=":material/arrow_forward:", on_click=_open, args=(others[0],))
+        else:
+            st.button(n("predict.train", len(asked)), key="predict_train", type="primary", disabled=bool(missing),
+                      icon=":material/play_arrow:", **submit)
+        if missing:
+            st.button(t("predict.rest" if is_begun else "predict.skip"), key="predict_skip", type="tertiary",
+                      icon=":material/skip_next:", **submit)
+
+
+def _draft(entries: Sequence[Entry], place: int) -> Prediction:
+    return _drafts().get(_key(entries[place]), Prediction())
+
+
+def _change(entry: Entry, **changes: Any) -> None:
+    _drafts()[_key(entry)] = replace(_drafts().get(_key(entry), Prediction()), **changes)
+
+
+def _clicked(key: str, entry: Entry) -> None:
+    points = st.session_state[key]["selection"].get(guesses.SELECTION, [])
+    epoch = points[-1].get("epoch") if points and isinstance(points[-1], dict) else None
+    if isinstance(epoch, int | float) and 1 <= epoch <= entry.demand.epochs:
+        _change(entry, best_epoch=int(epoch))
+
+
+def _typed(key: str, entry: Entry) -> None:
+    _change(entry, best_epoch=st.session_state[key])
+    st.session_state["predict_moves"] += 1
+
+
+def _sided(key: str, entry: Entry) -> None:
+    _change(entry, ends=st.session_state[key])
+
+
+def _turned() -> None:
+    st.session_state["predict_turn"] = st.session_state.get("predict_turn", 0) + 1
+
+
+def _open(place: int) -> None:
+    st.session_state["predict_run"] = place
+    _turned()
+
+
+def _submit(engine: Engine, asked: Sequence[Entry]) -> None:
+    """Ask for the runs; what was guessed of them stands from now on."""
+    problem = runs.submit(engine, [(entry.config, entry.asked) for entry in asked])
+    st.session_state["predict_sent"] = True
+    if problem:
+        st.session_state["predict_problem"] = problem
+        return
+    for entry in asked:
+        made = _drafts().pop(_key(entry), None)
+        _settled()[_key(entry)] = made if made and made.is_made else None
+
+
+@st.cache_data(show_spinner=False, max_entries=100)
+def _strip(epochs: int, colour: str, language: str) -> dict[str, Any]:
+    return guesses.strip(epochs, colour, language)

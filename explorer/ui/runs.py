@@ -1,0 +1,44 @@
+"""Several runs at once: how they stand, and asking for those that are not known yet."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+from itertools import groupby
+
+import streamlit as st
+
+from explorer.config import Demand, RunConfig
+from explorer.devices import DeviceError
+from explorer.engine import Engine, QueueFull
+from explorer.fields import FieldError
+from explorer.view import DONE, View
+
+# Finished runs that one visitor's page remembers, so that the store is asked for the others alone.
+_MOST_REMEMBERED = 100
+
+
+def look(engine: Engine, wanted: Sequence[tuple[RunConfig, Demand]]) -> list[View]:
+    """A view of each. What is done is remembered: it does not change any more."""
+    memory: dict[tuple[str, Demand], View] = st.session_state.setdefault("compared_memory", {})
+    found = []
+    for config, demand in wanted:
+        key = (engine.run_id(config), demand)
+        view = memory.get(key) or engine.look(*key)
+        if view.state == DONE:
+            memory[key] = view
+        found.append(view)
+    while len(memory) > _MOST_REMEMBERED:
+        del memory[next(iter(memory))]
+    return found
+
+
+def submit(engine: Engine, wanted: Sequence[tuple[RunConfig, Demand]]) -> str:
+    """Ask for runs. Returns: why they cannot be had, or nothing."""
+    try:
+        # Asked for together, they are trained together where their shapes allow it.
+        for demand, group in groupby(sorted(wanted, key=lambda one: repr(one[1])), key=lambda one: one[1]):
+            engine.submit_all([config for config, _ in group], demand)
+    except (FieldError, DeviceError, QueueFull, sqlite3.Error) as error:
+        return str(error)
+    return ""

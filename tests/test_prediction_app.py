@@ -1,0 +1,167 @@
+"""Predict first, on the page: asked for before a lesson's runs are trained, skipped, switched off, and scored."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+
+import pytest
+
+pytest.importorskip("streamlit")
+
+from streamlit.testing.v1 import AppTest  # noqa: E402
+
+from explorer.config import Demand, RunConfig  # noqa: E402
+from explorer.lessons import RISES, Claim, Part  # noqa: E402
+from explorer.lessons.presets import LESSONS  # noqa: E402
+from explorer.words import say  # noqa: E402
+
+from .test_app import PATIENCE_SECONDS, _plain, _texts, page, sound  # noqa: E402, F401
+
+LESSON = {"lesson": "dropout"}
+
+
+@pytest.fixture
+def lesson(request, monkeypatch):
+    """The lesson with two tiny runs of a seed that no other test has."""
+    seed = 9_000 + sum(map(ord, request.node.name))
+    runs = tuple((RunConfig(dataset="digits", hidden=(4,), dropout=dropout, seed=seed), Demand(3))
+                 for dropout in (0.0, 0.5))
+    part = Part("", runs, (Claim("last", (0, 1), RISES),))
+    monkeypatch.setitem(LESSONS, "dropout", (part,))
+    return part
+
+
+def _keys(at: AppTest) -> set[str]:
+    """Keys of the widgets, those of the form without the number of the turn."""
+    return {re.sub(r"_\d+$", "", widget.key) for kind in ("button", "number_input", "segmented_control", "toggle")
+            for widget in getattr(at, kind) if widget.key}
+
+
+def _epoch(at: AppTest):
+    return next(widget for widget in at.number_input if (widget.key or "").startswith("predict_epoch"))
+
+
+def _ends(at: AppTest):
+    return next(widget for widget in at.segmented_control if (widget.key or "").startswith("predict_ends"))
+
+
+def _button(at: AppTest, key: str):
+    return at.button(key=key)
+
+
+def _press(at: AppTest, key: str) -> AppTest:
+    assert not _button(at, key).disabled
+    return sound(_button(at, key).click().run())
+
+
+def _scores(at: AppTest) -> str:
+    """What is told of the guesses once the runs are done."""
+    deadline, title = time.monotonic() + PATIENCE_SECONDS, f"**{say('predict.scores', 'en')}**"
+    while True:
+        said = [part.value for part in at.markdown]
+        if title in said and said[said.index(title) + 1].count("\n") == 1:
+            return _plain(said[said.index(title) + 1])
+        assert time.monotonic() < deadline, _texts(at)
+        time.sleep(0.2)
+        sound(at.run())
+
+
+def _wait_for_training(at: AppTest) -> None:
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not any(button.label == "Trained" for button in at.button):
+        assert time.monotonic() < deadline, _texts(at)
+        time.sleep(0.2)
+        sound(at.run())
+
+
+def _bands(at: AppTest) -> list[int]:
+    """Epochs of the guesses on the charts, in the order of the page."""
+    specs = [json.loads(chart.proto.spec) for chart in at.get("vega_lite_chart")]
+    return [layer["data"]["values"][0]["epoch"] for spec in specs for layer in spec["layer"]
+            if "values" in layer.get("data", {}) and layer["mark"]["type"] == "rule"]
+
+
+def test_guesses_are_asked_for_one_run_after_the_other_then_trained_drawn_and_scored(page, lesson):  # noqa: F811
+    at = sound(page.open(LESSON))
+    assert _button(at, "train").disabled and _button(at, "compared_train").disabled
+    assert _button(at, "train").help == say("predict.first", "en")
+    assert _button(at, "predict_next").disabled and "predict_train" not in _keys(at)
+    # Of the reference, nothing but the best epoch is asked.
+    assert "predict_ends" not in _keys(at)
+    sound(_epoch(at).set_value(2).run())
+    assert _bands(at) == []
+    _press(at, "predict_next")
+    assert at.segmented_control(key="predict_run").value == 1 and _epoch(at).value is None
+    sound(_epoch(at).set_value(3).run())
+    assert _button(at, "predict_train").disabled
+    sound(_ends(at).set_value("above").run())
+    # A guess can be looked at again, and changed, until the runs are trained.
+    sound(at.segmented_control(key="predict_run").set_value(0).run())
+    assert _epoch(at).value == 2
+    sound(at.segmented_control(key="predict_run").set_value(1).run())
+    assert (_epoch(at).value, _ends(at).value) == (3, "above")
+    _press(at, "predict_train")
+    assert "predict_epoch" not in _keys(at)
+    # One on the curve of the run that is shown, and one for each run in the comparison.
+    assert _bands(at) == [2, 2, 3]
+    said = _scores(at)
+    assert "you said 2" in said and "you said 3" in said and "reference" in said
+    assert any(caption.value == say("predict.made", "en") for caption in at.caption)
+    assert _bands(at) == [2, 2, 3]
+
+
+def test_guessing_can_be_skipped(page, lesson):  # noqa: F811
+    at = sound(page.open(LESSON))
+    _press(at, "predict_skip")
+    assert "predict_skip" not in _keys(at) and _bands(at) == []
+    _wait_for_training(at)
+    assert not any(say("predict.scores", "en") in text for text in _texts(at))
+    # Whoever comes later finds the runs known: there is nothing to predict.
+    later = sound(page.open(LESSON))
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not any(caption.value == say("predict.known", "en") for caption in later.caption):
+        assert time.monotonic() < deadline, _texts(later)
+        time.sleep(0.2)
+        sound(later.run())
+    assert "predict_epoch" not in _keys(later)
+
+
+def test_some_guesses_are_enough(page, lesson):  # noqa: F811
+    at = sound(page.open(LESSON))
+    sound(_epoch(at).set_value(1).run())
+    assert _button(at, "predict_skip").label == say("predict.rest", "en")
+    _press(at, "predict_skip")
+    assert _bands(at) == [1, 1]
+
+
+def test_it_can_be_switched_off_and_the_address_keeps_it_so(page, lesson):  # noqa: F811
+    at = sound(page.open(LESSON))
+    assert at.toggle(key="predict").value and "predict" not in at.query_params
+    sound(at.toggle(key="predict").set_value(False).run())
+    assert dict(at.query_params)["predict"] == "off"
+    assert "predict_epoch" not in _keys(at) and not _button(at, "train").disabled
+    elsewhere = sound(page.open({**LESSON, "predict": "off"}))
+    assert not elsewhere.toggle(key="predict").value and not _button(elsewhere, "compared_train").disabled
+
+
+def test_without_a_lesson_nothing_is_asked(page, lesson):  # noqa: F811
+    at = sound(page.open({"dataset": "digits", "hidden": "4", "seed": "77"}))
+    assert "predict" not in _keys(at) and not _button(at, "train").disabled
+    sound(at.selectbox(key="lesson").select("dropout").run())
+    assert "predict_epoch" in _keys(at)
+    sound(at.selectbox(key="lesson").select("").run())
+    assert "predict_epoch" not in _keys(at) and not _button(at, "train").disabled
+
+
+def test_an_unsound_switch_is_named(page, lesson):  # noqa: F811
+    at = sound(page.open({**LESSON, "predict": "maybe"}))
+    assert any("one of on, off" in _plain(warning.value) for warning in at.warning)
+    assert at.toggle(key="predict").value
+
+
+def test_a_lesson_asks_in_korean(page, lesson):  # noqa: F811
+    at = sound(page.open({**LESSON, "lang": "ko"}))
+    assert any("띠에서" in text for text in _texts(at))
+    assert _button(at, "predict_skip").label == say("predict.skip", "ko")
