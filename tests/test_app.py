@@ -899,6 +899,29 @@ def test_a_lesson_opens_from_its_address_and_from_the_sidebar(page: _Page):
     assert at.query_params["lesson"] == "dropout"
 
 
+def test_a_lesson_opens_with_the_view_of_its_source_and_the_next_one_with_its_own(page: _Page):
+    at = sound(page.open({"lesson": "early-stopping"}))
+    assert at.toggle(key="compared_panels").value
+    assert [at.button(key=f"open_{place}").label for place in range(4)] == [
+        "16-16", "16-16 · L2 0.001", "16-16 · L2 0.001 · early stopping", "16-16 · dropout 0.5"]
+    sound(at.selectbox(key="lesson").select("tiny-data").run())
+    assert at.toggle(key="compared_panels").value and at.selectbox(key="compared_measure").value == "accuracy"
+    sound(at.selectbox(key="lesson").select("too-long").run())
+    assert not at.toggle(key="compared_panels").value and at.toggle(key="compared_log_x").value
+
+
+def test_nothing_tells_what_is_wrong_before_the_answer_does(page: _Page):
+    at = sound(page.open({"lesson": "warm-start"}))
+    [answer] = [found for found in at.expander if found.label == "Show the answer"]
+    assert not answer.proto.expanded
+    assert at.button(key="open_1").label == "16-16 · the other curve"
+    assert not any("epochs trained before" in _plain(text) for text in _texts(at))
+    at.session_state["lesson_answer_warm-start"] = True
+    sound(at.run())
+    assert at.button(key="open_1").label == "16-16 · fit again"
+    assert any("epochs trained before" in _plain(text) for text in _texts(at))
+
+
 def test_controls_that_were_moved_on_from_a_lesson_come_back_with_the_address(page: _Page):
     at = sound(page.open({"lesson": "capacity", "dataset": "digits", "hidden": "7"}))
     assert at.session_state["hidden"] == "7"

@@ -42,23 +42,28 @@ def _each_below(measure: str, *places: int) -> tuple[Claim, ...]:
 LESSONS: dict[str, tuple[Part, ...]] = {
     "capacity": (
         Part(TUTORIAL_7, _runs(_TUTORIAL_7, {"hidden": (4, 4)}, {}, {"hidden": (512, 512)}),
-             (Claim("best_epoch", (0, 1, 2), FALLS), Claim("gap", (0, 1, 2), RISES))),
+             (Claim("best_epoch", (0, 1, 2), FALLS), Claim("gap", (0, 1, 2), RISES), Claim("train", (0, 1, 2), FALLS))),
         Part(DLWP, _runs(_DLWP, {"hidden": (6, 6)}, {}, {"hidden": (1024, 1024)}),
-             (Claim("best_epoch", (0, 1, 2), FALLS), Claim("gap", (0, 1, 2), RISES))),
+             (Claim("best_epoch", (0, 1, 2), FALLS), Claim("gap", (0, 1, 2), RISES), Claim("train", (0, 1, 2), FALLS))),
     ),
     "penalties": (
-        Part(TUTORIAL_7, _runs(_TUTORIAL_7, {}, {"l2": 0.001}), (*_each_below("gap", 1), *_each_below("last", 1))),
+        Part(TUTORIAL_7, _runs(_TUTORIAL_7, {}, {"l2": 0.001}),
+             (*_each_below("gap", 1), *_each_below("last", 1), *_each_below("weights", 1))),
         Part(DLWP, _runs(_DLWP, {}, {"l2": 0.001}, {"l1": 0.0001}, {"l1": 0.0001, "l2": 0.0001}),
-             (*_each_below("gap", 1, 2, 3), *_each_below("last", 1, 2, 3))),
+             (*_each_below("gap", 1, 2, 3), *_each_below("last", 1, 2, 3), *_each_below("weights", 1, 2, 3),
+              Claim("zeros", (0, 2), RISES), Claim("zeros", (1, 2), RISES))),
     ),
     "dropout": (
-        Part(TUTORIAL_7, _runs(_TUTORIAL_7, {}, {"dropout": 0.5}), (*_each_below("gap", 1), *_each_below("last", 1))),
-        Part(DLWP, _runs(_DLWP, {}, {"dropout": 0.5}), (*_each_below("gap", 1), *_each_below("last", 1))),
+        Part(TUTORIAL_7, _runs(_TUTORIAL_7, {}, {"dropout": 0.5}),
+             (*_each_below("gap", 1), *_each_below("last", 1), Claim("above", (0, 1), RISES))),
+        Part(DLWP, _runs(_DLWP, {}, {"dropout": 0.5}),
+             (*_each_below("gap", 1), *_each_below("last", 1), Claim("above", (0, 1), RISES))),
     ),
     "too-long": (
+        # The epochs are logarithmic, or 20 of 300 would be a sliver.
         Part(AIMERS, (*_runs(_AIMERS, {"hidden": (256, 128)}),
                       *_runs(_AIMERS, {"hidden": (1024, 512, 512, 512)}, epochs=300)),
-             (Claim("gap", (0, 1), RISES), Claim("test_accuracy", (0, 1), FALLS))),
+             (Claim("gap", (0, 1), RISES), Claim("test_accuracy", (0, 1), FALLS)), view=("log_x",)),
         Part(AIMERS, _runs(_AIMERS.with_(hidden=(128, 128)), {}, {"l1": 0.001}, {"l2": 0.001}, {"dropout": 0.3}),
              _each_below("gap", 1, 2, 3)),
     ),
@@ -67,18 +72,27 @@ LESSONS: dict[str, tuple[Part, ...]] = {
              (Claim("best_epoch", (0, 1), FALLS), Claim("test_accuracy", (0, 1), RISES)), "accuracy"),
     ),
     "early-stopping": (
-        Part(PREPROCESSING, (*_runs(_DLWP, {}), *_runs(_DLWP, {"l2": 0.001}, epochs=200, patience=20)),
-             (Claim("epochs", (0, 1), RISES), *_each_below("last", 1))),
+        Part(PREPROCESSING, (*_runs(_DLWP, {}, {"l2": 0.001}), *_runs(_DLWP, {"l2": 0.001}, epochs=200, patience=20),
+                             *_runs(_DLWP, {"dropout": 0.5})),
+             (*_each_below("last", 1, 2, 3), *_each_below("gap", 1, 2, 3), Claim("epochs", (1, 2), RISES)),
+             view=("panels",)),
     ),
     "tiny-data": (
         Part(FROM_SCRATCH, (*_runs(_FROM_SCRATCH, {}, {"l2": 0.05, "regularize_output": True}, epochs=201),
                             *_runs(_FROM_SCRATCH, {"dropout": 0.2}, epochs=301)),
-             (*_each_below("train_accuracy", 1, 2), *_each_below("gap", 1, 2)), "accuracy"),
+             (*_each_below("train_accuracy", 1, 2), *_each_below("gap", 1, 2), Claim("by_heart", (0, 2), RISES),
+              Claim("gap_at", (0, 2), FALLS, epoch=100)), "accuracy", view=("panels",)),
     ),
     "more-data": (
         Part("", _runs(_DLWP, {"train_samples": 500}, {"train_samples": 2_000}, {"train_samples": 8_000}, {}),
              (Claim("best", (0, 1, 2, 3), FALLS),)),
         Part("", _runs(_DLWP, {}, {"label_noise": 0.2}, {"label_noise": 0.4}), (Claim("best", (0, 1, 2), RISES),)),
+    ),
+    "warm-start": (
+        # One run: what the second `fit` shows as its epochs 1 to 20 are the epochs 21 to 40.
+        Part(PREPROCESSING, _runs(_DLWP, {"dropout": 0.5}, {"dropout": 0.5}),
+             (*_each_below("first", 1), Claim("best", (0, 1), RISES), *_each_below("best_epoch", 1),
+              Claim("gap_at", (0, 1), RISES, epoch=1)), again=(0, 20), is_riddle=True),
     ),
     "same-penalty": (
         # The penalty λΣw² pulls with 2λw, so decay at a rate of 2λ is the same pull where steps follow the gradient.
