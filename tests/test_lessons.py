@@ -179,7 +179,7 @@ def test_claims_speak_of_runs_and_measures_that_there_are(name, number):
     assert part.claims
     for claim in part.claims:
         assert claim.measure in lessons.MEASURES
-        assert (claim.measure == "gap_at") == (claim.epoch is not None)
+        assert claim.measure.endswith("_at") == (claim.epoch is not None)
         assert claim.epoch or claim.measure in Measured.__dataclass_fields__
         assert len(claim.runs) >= 2 and set(claim.runs) <= set(range(len(part.runs)))
         assert not claim.epoch or all(claim.epoch <= part.runs[place][1].epochs for place in claim.runs)
@@ -265,6 +265,7 @@ def test_the_curves_are_read_in_inference_mode_and_as_printed():
         val_loss=[1.0, 0.8, 0.9, 1.1], train_accuracy=[0.5, 0.98, 0.99, 0.985]), ENTRY)
     assert (found.first, found.train, found.by_heart, found.above) == (0.9, 0.1, 3.0, 2)
     assert found.gaps == pytest.approx((-0.1, 0.1, 0.5, 0.8))
+    assert (found.accuracy_gap, found.accuracy_gaps[1]) == pytest.approx((0.185, 0.18))
     assert (found.best_epoch, found.last, found.test_accuracy) == (2, 0.9, 0.8)
     assert measured(table(train_accuracy=[0.5, 0.6]), ENTRY).by_heart == float("inf")
     assert measured(table(val_crossentropy=[float("nan")]), ENTRY) is None

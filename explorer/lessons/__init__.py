@@ -16,8 +16,10 @@ from explorer.lessons.measures import Measured
 RISES, FALLS, EQUAL, DIFFERENT = "rises", "falls", "equal", "different"
 HOLDS, FAILS, OPEN = "holds", "fails", "open"
 # Measures that a claim may rest on: fields of `explorer.lessons.measures.Measured`.
-MEASURES = ("best_epoch", "best", "last", "gap", "gap_at", "test_accuracy", "accuracy", "train_accuracy", "epochs",
-            "weights", "zeros", "first", "train", "by_heart", "above")
+MEASURES = ("best_epoch", "best", "last", "gap", "accuracy_gap", "test_accuracy", "accuracy", "train_accuracy",
+            "epochs", "weights", "zeros", "first", "train", "by_heart", "above", "gap_at", "accuracy_gap_at")
+# Of those that a claim has after an epoch of its own: where all of them are.
+_AT = {"gap_at": "gaps", "accuracy_gap_at": "accuracy_gaps"}
 # Switches of the comparison that a part may open with, see `explorer.ui.comparison`.
 SWITCHES = ("panels", "log_x", "log_y", "printed")
 
@@ -31,7 +33,7 @@ class Claim:
         runs: places of the runs, two or more.
         relation: from each run to the next the measure rises or falls; or all are equal to within `tolerance`, or not.
         tolerance: how far apart equal values may lie.
-        epoch: of `gap_at`, the gap after this epoch.
+        epoch: of measures that end in `_at`, the epoch after which they are taken.
     """
 
     measure: str
@@ -49,7 +51,8 @@ class Claim:
             return None
         if self.epoch is None:
             return getattr(found, self.measure)
-        return found.gaps[self.epoch - 1] if self.epoch <= len(found.gaps) else None
+        values = getattr(found, _AT[self.measure])
+        return values[self.epoch - 1] if self.epoch <= len(values) else None
 
     def verdict(self, results: Sequence[Measured | None]) -> str:
         """`holds`, `fails`, or `open` while a run is missing. Nothing but the numbers decides.

@@ -25,14 +25,18 @@ class Measured(Result):
         train: training cross-entropy after the last one.
         by_heart: the first epoch with a training accuracy of `BY_HEART` or more; infinite where there is none.
         above: epochs in which the training loss as Keras prints it lies above the validation loss as Keras prints it.
+        accuracy_gap: training minus validation accuracy after the last epoch.
         gaps: validation minus training cross-entropy, one an epoch.
+        accuracy_gaps: training minus validation accuracy, one an epoch.
     """
 
     first: float = math.nan
     train: float = math.nan
     by_heart: float = math.inf
     above: int = 0
+    accuracy_gap: float = math.nan
     gaps: tuple[float, ...] = ()
+    accuracy_gaps: tuple[float, ...] = ()
 
 
 def measured(history: pd.DataFrame, entry: Entry, score: Mapping[str, Any] | None = None) -> Measured | None:
@@ -57,8 +61,9 @@ def measured(history: pd.DataFrame, entry: Entry, score: Mapping[str, Any] | Non
     if found is None:
         return None
     train, known = history["train_crossentropy"], history["train_accuracy"] >= BY_HEART
+    accuracy_gaps = history["train_accuracy"] - history["val_accuracy"]
     return Measured(
         **vars(found), first=float(train.iloc[0]), train=float(train.iloc[-1]),
         by_heart=float(history["epoch"][known].min()) if known.any() else math.inf,
-        above=int((history["loss"] > history["val_loss"]).sum()),
-        gaps=tuple((history["val_crossentropy"] - train).tolist()))
+        above=int((history["loss"] > history["val_loss"]).sum()), accuracy_gap=float(accuracy_gaps.iloc[-1]),
+        gaps=tuple((history["val_crossentropy"] - train).tolist()), accuracy_gaps=tuple(accuracy_gaps.tolist()))

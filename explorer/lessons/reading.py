@@ -36,4 +36,4 @@ def _shown(measure: str, value: float | None, language: str) -> str:
         return say("claim.never", language)
     if measure in _WHOLE:
         return f"{value:,.0f}"
-    return f"{value:.1%}" if measure.endswith("accuracy") or measure == "zeros" else number(value)
+    return f"{value:.1%}" if "accuracy" in measure or measure == "zeros" else number(value)
