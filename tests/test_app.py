@@ -23,6 +23,7 @@ from explorer.address import parse, query  # noqa: E402
 from explorer.catalogue import DATASETS  # noqa: E402
 from explorer.config import DEFAULT_LEARNING_RATE, DEFAULT_WEIGHT_DECAY, KINDS, Demand, RunConfig  # noqa: E402
 from explorer.fields import plain  # noqa: E402
+from explorer.lessons.presets import LESSONS  # noqa: E402
 from explorer.store import FAILED  # noqa: E402
 from explorer.ui import engines  # noqa: E402
 from explorer.ui.state import ARCHITECTURES  # noqa: E402
@@ -897,6 +898,14 @@ def test_a_lesson_opens_from_its_address_and_from_the_sidebar(page: _Page):
     sound(at.selectbox(key="lesson").select("dropout").run())
     assert [at.button(key=f"open_{place}").label for place in range(2)] == ["16-16", "16-16 · dropout 0.5"]
     assert at.query_params["lesson"] == "dropout"
+
+
+@pytest.mark.parametrize("name", LESSONS)
+def test_every_part_of_every_lesson_opens(page: _Page, name):
+    for number in range(len(LESSONS[name])):
+        at = sound(page.open({"lesson": name, "part": str(number + 1), "lang": "ko"}))
+        assert len(at.session_state["compared"]) == len(LESSONS[name][number].runs)
+        assert any("모두 훈련해야 알 수 있습니다" in text for text in _texts(at))
 
 
 def test_a_lesson_opens_with_the_view_of_its_source_and_the_next_one_with_its_own(page: _Page):
