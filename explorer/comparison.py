@@ -56,6 +56,11 @@ class Entry:
         return (HIDDEN if self.is_hidden else "") + ",".join(f"{name}:{value}" for name, value in pairs.items())
 
     @property
+    def key(self) -> tuple[RunConfig, int, bool]:
+        """What makes it another entry: with early stopping and without, a run may stand beside itself."""
+        return self.config, self.again, self.demand.patience is not None
+
+    @property
     def asked(self) -> Demand:
         """How far the run has to be trained to be shown so far."""
         return replace(self.demand, epochs=self.demand.epochs + self.again)
@@ -166,14 +171,24 @@ def read(given: str, settings: Settings) -> tuple[list[Entry], list[str]]:
 
 
 def _same(one: Entry, other: Entry) -> bool:
-    return (one.config, one.again) == (other.config, other.again)
+    return one.key == other.key
 
 
-def names(entries: Sequence[Entry], language: str) -> list[str]:
-    """A short name for each run, of what differs; no two of them are the same."""
-    found = naming.names([entry.config for entry in entries], language)
-    return [f"{name} · {say('comparison.again', language)}" if entry.again else name
-            for name, entry in zip(found, entries, strict=True)]
+def names(entries: Sequence[Entry], language: str, is_riddle: bool = False) -> list[str]:
+    """A short name for each run, of what differs; no two of them are the same.
+
+    Args:
+        is_riddle: whether the reader is still to find out what is the matter with a run that has been trained before.
+    """
+    made = []
+    for name, entry in zip(naming.names([entry.config for entry in entries], language), entries, strict=True):
+        words = [name]
+        if entry.again:
+            words.append(say("comparison.other" if is_riddle else "comparison.again", language))
+        if entry.key[2] and any(other.key == (entry.config, entry.again, False) for other in entries):
+            words.append(say("metric.stop", language))
+        made.append(" · ".join(words))
+    return made
 
 
 # -- changing it ---------------------------------------------------------------------------------------------
@@ -186,9 +201,12 @@ def with_run(entries: Sequence[Entry], config: RunConfig, demand: Demand) -> lis
         Full: there is no room for another one.
     """
     demand = Demand(demand.epochs, demand.patience)
-    for place, entry in enumerate(entries):
-        if entry.config == config and not entry.again:
-            return [*entries[:place], replace(entry, demand=demand), *entries[place + 1:]]
+    there = [place for place, entry in enumerate(entries) if entry.config == config and not entry.again]
+    if there:
+        # Of two, the one that is stopped early or not as it is wanted now.
+        key = Entry(config, demand).key
+        place = next((place for place in there if entries[place].key == key), there[0])
+        return [*entries[:place], replace(entries[place], demand=demand), *entries[place + 1:]]
     if len(entries) >= MOST_RUNS:
         raise Full(f"The comparison holds {MOST_RUNS} runs already: remove one to add another.")
     taken = {entry.colour for entry in entries}

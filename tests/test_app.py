@@ -23,6 +23,7 @@ from explorer.address import parse, query  # noqa: E402
 from explorer.catalogue import DATASETS  # noqa: E402
 from explorer.config import DEFAULT_LEARNING_RATE, DEFAULT_WEIGHT_DECAY, KINDS, Demand, RunConfig  # noqa: E402
 from explorer.fields import plain  # noqa: E402
+from explorer.lessons.presets import LESSONS  # noqa: E402
 from explorer.store import FAILED  # noqa: E402
 from explorer.ui import engines  # noqa: E402
 from explorer.ui.state import ARCHITECTURES  # noqa: E402
@@ -900,6 +901,37 @@ def test_a_lesson_opens_from_its_address_and_from_the_sidebar(page: _Page):
     sound(at.selectbox(key="lesson").select("dropout").run())
     assert [at.button(key=f"open_{place}").label for place in range(2)] == ["16-16", "16-16 · dropout 0.5"]
     assert at.query_params["lesson"] == "dropout"
+
+
+@pytest.mark.parametrize("name", LESSONS)
+def test_every_part_of_every_lesson_opens(page: _Page, name):
+    for number in range(len(LESSONS[name])):
+        at = sound(page.open({"lesson": name, "part": str(number + 1), "lang": "ko"}))
+        assert len(at.session_state["compared"]) == len(LESSONS[name][number].runs)
+        assert any("모두 훈련해야 알 수 있습니다" in text for text in _texts(at))
+
+
+def test_a_lesson_opens_with_the_view_of_its_source_and_the_next_one_with_its_own(page: _Page):
+    at = sound(page.open({"lesson": "early-stopping"}))
+    assert at.toggle(key="compared_panels").value
+    assert [at.button(key=f"open_{place}").label for place in range(4)] == [
+        "16-16", "16-16 · L2 0.001", "16-16 · L2 0.001 · early stopping", "16-16 · dropout 0.5"]
+    sound(at.selectbox(key="lesson").select("tiny-data").run())
+    assert at.toggle(key="compared_panels").value and at.selectbox(key="compared_measure").value == "accuracy"
+    sound(at.selectbox(key="lesson").select("too-long").run())
+    assert not at.toggle(key="compared_panels").value and at.toggle(key="compared_log_x").value
+
+
+def test_nothing_tells_what_is_wrong_before_the_answer_does(page: _Page):
+    at = sound(page.open({"lesson": "warm-start"}))
+    [answer] = [found for found in at.expander if found.label == "Show the answer"]
+    assert not answer.proto.expanded
+    assert at.button(key="open_1").label == "16-16 · the other curve"
+    assert not any("epochs trained before" in _plain(text) for text in _texts(at))
+    at.session_state["lesson_answer_warm-start"] = True
+    sound(at.run())
+    assert at.button(key="open_1").label == "16-16 · fit again"
+    assert any("epochs trained before" in _plain(text) for text in _texts(at))
 
 
 def test_controls_that_were_moved_on_from_a_lesson_come_back_with_the_address(page: _Page):

@@ -2,17 +2,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from explorer import data, diagnosis, history
 from explorer.config import Demand, RunConfig
+from explorer.courses import Courses
+from explorer.lessons import published
+from explorer.lessons.published import Published
 from explorer.settings import Settings
 from explorer.training import train
 
-# TensorFlow Tutorial 7 (mazdah.github.io): the published history of its baseline.
-PUBLISHED_BEST, PUBLISHED_BEST_EPOCH, PUBLISHED_LAST = 0.3285, 4, 0.3706
+# How far a best validation value may lie from the published one, as it was published, and a best epoch where the
+# minimum is sharp.
+WITHIN, EPOCHS_WITHIN = 0.02, 2
+SHARP = ("baseline", "original", "bigger")
+SEEDS = (0, 1, 2)
+# The minimum of a large network comes at once, so that a few epochs tell when; and the largest is trained with one
+# seed, as it takes seconds an epoch. With all three it is in the table of `tests/benchmarks/lessons.py`.
+FEW_EPOCHS = {(512, 512): 6, (1024, 1024): 4}
+ONE_SEED = (1024, 1024)
+# With four units, one that dies at the start costs a quarter of the network: its best value hangs on the seed.
+CASES = [(one, seed) for one in published.histories() if one.source in ("tf-tutorial-7", "dlwp-4.4")
+         and one.config.hidden != (4, 4) for seed in (SEEDS[:1] if one.config.hidden == ONE_SEED else SEEDS)]
+
+Curve = Callable[[RunConfig, Settings, int], pd.DataFrame]
 
 
 @pytest.fixture(scope="module")
@@ -20,27 +37,43 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("home")
 
 
-def curve(config: RunConfig, settings: Settings, epochs: int):
-    rows: list[dict] = []
-    train(config, data.load(config, settings), lambda: [Demand(epochs)],
-          lambda kind, values: rows.append(values) if kind == "epoch" else None, lambda: False)
-    return history.table(rows)
+@pytest.fixture(scope="module")
+def curve() -> Iterator[Curve]:
+    """Trains a run; the graph of a shape and the rows of a data set serve all tests that want them."""
+    courses, libraries = Courses(), {}
+
+    def trained(config: RunConfig, settings: Settings, epochs: int) -> pd.DataFrame:
+        rows: list[dict] = []
+        library = libraries.setdefault(settings, data.Library(settings))
+        train(config, library.load(config), lambda: [Demand(epochs)],
+              lambda kind, values: rows.append(values) if kind == "epoch" else None, lambda: False, way=courses)
+        return history.table(rows)
+
+    yield trained
+    courses.forget()
+
+
+def test_eleven_experiments_were_published_that_hang_on_no_seed():
+    assert len({(one.source, one.experiment) for one, _ in CASES}) == 11
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", [0, 1, 2])
-def test_the_baseline_of_tutorial_7_comes_out_as_published(home, real_data, seed):
-    config = RunConfig(dataset="imdb", num_words=1_000, optimizer="adam", validation="test", seed=seed)
-    found = diagnosis.diagnose(curve(config, Settings(home=home, data_dir=real_data), 20))
-    assert found.best_crossentropy == pytest.approx(PUBLISHED_BEST, abs=0.02)
-    assert abs(found.best_epoch - PUBLISHED_BEST_EPOCH) <= 2
-    assert found.phase == diagnosis.OVERFITTING
+@pytest.mark.parametrize(("one", "seed"), CASES,
+                         ids=[f"{one.source} {one.experiment} {seed}" for one, seed in CASES])
+def test_an_experiment_comes_out_as_published(one: Published, seed: int, curve: Curve, home: Path, real_data: Path):
+    measured = curve(one.config.with_(seed=seed), Settings(home=home, data_dir=real_data),
+                     FEW_EPOCHS.get(one.config.hidden, one.epochs))
+    found = published.distance(one, measured)
+    assert abs(found.measured_best - one.history[one.measure].min()) <= WITHIN, found
+    if one.experiment in SHARP:
+        assert abs(found.measured_best_epoch - int(one.history[one.measure].idxmin()) - 1) <= EPOCHS_WITHIN, found
+        assert diagnosis.diagnose(measured).phase == diagnosis.OVERFITTING or len(measured) < one.epochs
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("optimizer", ["rmsprop", "adam"])
 @pytest.mark.parametrize("validation", [0.2, "test"])
-def test_the_generated_reviews_are_overfitted_as_imdb_is(home, optimizer, validation):
+def test_the_generated_reviews_are_overfitted_as_imdb_is(home, curve, optimizer, validation):
     config = RunConfig(dataset="reviews", optimizer=optimizer, validation=validation)
     curves = curve(config, Settings(home=home), 20)
     found = diagnosis.diagnose(curves)

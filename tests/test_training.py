@@ -45,14 +45,15 @@ def curve(config: RunConfig, settings: Settings, epochs: int, resume: State | No
     return rows, outcome, told
 
 
-def plain(config: RunConfig, settings: Settings, epochs: int, folder: Path) -> list[dict]:
+def plain(config: RunConfig, settings: Settings, epochs: int, folder: Path, fits: int = 1) -> list[dict]:
     prepared = data.load(config, settings)
     file = folder / f"{config.dataset}.npz"
     np.savez(file, x=prepared.train.x.dense(), y=prepared.train.y,
              x_val=prepared.validation.x.dense(), y_val=prepared.validation.y)
     given = {"file": str(file), "classes": config.info.classes, "seed": config.seed, "hidden": config.hidden,
              "l2": config.l2, "batch_norm": config.batch_norm, "dropout": config.dropout,
-             "optimizer": config.optimizer, "batch_size": config.batch_size, "epochs": epochs}
+             "optimizer": config.optimizer, "batch_size": config.batch_size, "epochs": epochs,
+             "fits": fits}
     answer = subprocess.run(
         [sys.executable, str(HERE / "_plain.py"), json.dumps(given)], capture_output=True, text=True, check=True,
         cwd=folder, env={**os.environ, "PYTHONPATH": ""})
@@ -76,6 +77,16 @@ def test_plain_keras_with_the_same_seed_gives_the_same_curve(config, home, tmp_p
     settings = Settings(home=home)
     ours, _, _ = curve(config, settings, 4)
     assert_same_curve(ours, plain(config, settings, 4, tmp_path))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("batch_size", [64, 2_000], ids=["batches", "one batch"])
+def test_a_second_fit_of_plain_keras_gives_the_epochs_that_follow(batch_size, home, tmp_path):
+    """Its epochs 1 to 4 are the epochs 5 to 8 of one run."""
+    settings, config = Settings(home=home), RunConfig(dataset="digits", hidden=(16, 16), dropout=0.5, l2=0.001,
+                                                      batch_size=batch_size, seed=8)
+    ours, _, _ = curve(config, settings, 8)
+    assert_same_curve(ours, plain(config, settings, 4, tmp_path, fits=2))
 
 
 @pytest.mark.parametrize("config", [

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
-from explorer.comparison import Entry, Result
+from explorer.comparison import Entry
 from explorer.config import Demand, RunConfig
+from explorer.lessons.measures import Measured
 
 # What a claim says of the values of its runs, in the order in which it names them.
 RISES, FALLS, EQUAL, DIFFERENT = "rises", "falls", "equal", "different"
 HOLDS, FAILS, OPEN = "holds", "fails", "open"
-# Measures that a claim may rest on: fields of `Result`.
-MEASURES = ("best_epoch", "best", "last", "gap", "test_accuracy", "accuracy", "train_accuracy", "epochs")
+# Measures that a claim may rest on: fields of `explorer.lessons.measures.Measured`.
+MEASURES = ("best_epoch", "best", "last", "gap", "accuracy_gap", "test_accuracy", "accuracy", "train_accuracy",
+            "epochs", "weights", "zeros", "first", "train", "by_heart", "above", "gap_at", "accuracy_gap_at")
+# Of those that a claim has after an epoch of its own: where all of them are.
+_AT = {"gap_at": "gaps", "accuracy_gap_at": "accuracy_gaps"}
+# Switches of the comparison that a part may open with, see `explorer.ui.comparison`.
+SWITCHES = ("panels", "log_x", "log_y", "printed")
 
 
 @dataclass(frozen=True)
@@ -26,18 +33,28 @@ class Claim:
         runs: places of the runs, two or more.
         relation: from each run to the next the measure rises or falls; or all are equal to within `tolerance`, or not.
         tolerance: how far apart equal values may lie.
+        epoch: of measures that end in `_at`, the epoch after which they are taken.
     """
 
     measure: str
     runs: tuple[int, ...]
     relation: str
     tolerance: float = 0.0
+    epoch: int | None = None
 
-    def values(self, results: Sequence[Result | None]) -> list[float | None]:
+    def values(self, results: Sequence[Measured | None]) -> list[float | None]:
         """The measure of its runs, in their order; `None` where it is not known yet."""
-        return [getattr(results[place], self.measure, None) for place in self.runs]
+        return [self._value(results[place]) for place in self.runs]
 
-    def verdict(self, results: Sequence[Result | None]) -> str:
+    def _value(self, found: Measured | None) -> float | None:
+        if found is None:
+            return None
+        if self.epoch is None:
+            return getattr(found, self.measure)
+        values = getattr(found, _AT[self.measure])
+        return values[self.epoch - 1] if self.epoch <= len(values) else None
+
+    def verdict(self, results: Sequence[Measured | None]) -> str:
         """`holds`, `fails`, or `open` while a run is missing. Nothing but the numbers decides.
 
         Args:
@@ -67,6 +84,8 @@ class Part:
         measure: what the chart opens with.
         again: for each run, the epochs that were trained before the first one shown, see `Entry`; empty where there are
             none.
+        view: switches of the comparison that are on when it opens, of `SWITCHES`.
+        is_riddle: whether what differs is what the learner is asked, so that nothing tells it before the answer does.
     """
 
     source: str
@@ -74,6 +93,8 @@ class Part:
     claims: tuple[Claim, ...]
     measure: str = "crossentropy"
     again: tuple[int, ...] = ()
+    view: tuple[str, ...] = ()
+    is_riddle: bool = False
 
     def entries(self) -> list[Entry]:
         """Its runs as a comparison."""
@@ -93,21 +114,29 @@ class Part:
 
 @dataclass(frozen=True)
 class Text:
-    """What a lesson says in one language, Markdown: its title, its question, and what to look for."""
+    """What a lesson says in one language, Markdown.
+
+    Attributes:
+        title: its name.
+        question: what a learner is to predict before the runs are trained.
+        look: where to look, and which control of the page shows it.
+        answer: what is seen there as a rule, and why; hidden until it is asked for.
+    """
 
     title: str
     question: str
     look: str
+    answer: str
 
 
 @cache
 def text(name: str, language: str) -> Text:
-    """Read a lesson's words: a title after `#`, a question, and after `## ` what to look for.
+    """Read a lesson's words: a title after `#`, a question, and below two headings what to look for and the answer.
 
     Raises:
         FileNotFoundError: there is none in this language.
     """
-    lines = (Path(__file__).parent / language / f"{name}.md").read_text(encoding="utf-8").splitlines()
-    heading = next(number for number, line in enumerate(lines) if line.startswith("## "))
-    return Text(lines[0].removeprefix("# ").strip(), "\n".join(lines[1:heading]).strip(),
-                "\n".join(lines[heading + 1:]).strip())
+    words = (Path(__file__).parent / language / f"{name}.md").read_text(encoding="utf-8")
+    begin, look, answer = re.split(r"^## .*$", words, flags=re.MULTILINE)
+    title, _, question = begin.partition("\n")
+    return Text(title.removeprefix("# ").strip(), question.strip(), look.strip(), answer.strip())

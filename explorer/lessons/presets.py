@@ -16,7 +16,7 @@ AIMERS = "LG Aimers: overfitting lab"
 FROM_SCRATCH = "Deep Learning from Scratch, section 6.4"
 
 # Two runs whose curves shall agree may end this far apart in cross-entropy: below what a chart shows.
-AGREE = 0.002
+AGREE = 0.001
 
 
 def _runs(base: RunConfig, *changes: dict[str, Any], epochs: int = 20, patience: int | None = None
@@ -31,7 +31,9 @@ _AIMERS = RunConfig(dataset="imdb", num_words=100, optimizer="adam", batch_size=
 _AIMERS_MNIST = RunConfig(dataset="mnist", hidden=(128, 128), optimizer="adam", batch_size=128, validation="test")
 _FROM_SCRATCH = RunConfig(dataset="mnist", train_samples=300, hidden=(100,) * 6, optimizer="sgd", learning_rate=0.01,
                           batch_size=100, initializer="he_normal", validation="test")
-_DECAY = RunConfig(dataset="imdb", num_words=1_000, optimizer="sgd", learning_rate=0.1)
+# Keras's decay acts on biases too, and a penalty on kernels alone: with steps of 0.1 the curves jump, and that little
+# drives them apart; with these they stay together.
+_DECAY = RunConfig(dataset="imdb", num_words=1_000, optimizer="sgd", learning_rate=0.02)
 
 
 def _each_below(measure: str, *places: int) -> tuple[Claim, ...]:
@@ -42,51 +44,67 @@ def _each_below(measure: str, *places: int) -> tuple[Claim, ...]:
 LESSONS: dict[str, tuple[Part, ...]] = {
     "capacity": (
         Part(TUTORIAL_7, _runs(_TUTORIAL_7, {"hidden": (4, 4)}, {}, {"hidden": (512, 512)}),
-             (Claim("best_epoch", (0, 1, 2), FALLS), Claim("gap", (0, 1, 2), RISES))),
+             (Claim("best_epoch", (0, 1, 2), FALLS), Claim("gap", (0, 1, 2), RISES), Claim("train", (0, 1, 2), FALLS))),
         Part(DLWP, _runs(_DLWP, {"hidden": (6, 6)}, {}, {"hidden": (1024, 1024)}),
-             (Claim("best_epoch", (0, 1, 2), FALLS), Claim("gap", (0, 1, 2), RISES))),
+             (Claim("best_epoch", (0, 1, 2), FALLS), Claim("gap", (0, 1, 2), RISES), Claim("train", (0, 1, 2), FALLS))),
     ),
     "penalties": (
-        Part(TUTORIAL_7, _runs(_TUTORIAL_7, {}, {"l2": 0.001}), (*_each_below("gap", 1), *_each_below("last", 1))),
+        Part(TUTORIAL_7, _runs(_TUTORIAL_7, {}, {"l2": 0.001}),
+             (*_each_below("gap", 1), *_each_below("last", 1), *_each_below("weights", 1))),
         Part(DLWP, _runs(_DLWP, {}, {"l2": 0.001}, {"l1": 0.0001}, {"l1": 0.0001, "l2": 0.0001}),
-             (*_each_below("gap", 1, 2, 3), *_each_below("last", 1, 2, 3))),
+             (*_each_below("gap", 1, 2, 3), *_each_below("last", 1, 2, 3), *_each_below("weights", 1, 2, 3),
+              Claim("zeros", (0, 2), RISES), Claim("zeros", (1, 2), RISES))),
     ),
     "dropout": (
-        Part(TUTORIAL_7, _runs(_TUTORIAL_7, {}, {"dropout": 0.5}), (*_each_below("gap", 1), *_each_below("last", 1))),
-        Part(DLWP, _runs(_DLWP, {}, {"dropout": 0.5}), (*_each_below("gap", 1), *_each_below("last", 1))),
+        Part(TUTORIAL_7, _runs(_TUTORIAL_7, {}, {"dropout": 0.5}),
+             (*_each_below("gap", 1), *_each_below("last", 1), Claim("above", (0, 1), RISES))),
+        Part(DLWP, _runs(_DLWP, {}, {"dropout": 0.5}),
+             (*_each_below("gap", 1), *_each_below("last", 1), Claim("above", (0, 1), RISES))),
     ),
     "too-long": (
+        # The epochs are logarithmic, or 20 of 300 would be a sliver.
         Part(AIMERS, (*_runs(_AIMERS, {"hidden": (256, 128)}),
                       *_runs(_AIMERS, {"hidden": (1024, 512, 512, 512)}, epochs=300)),
-             (Claim("gap", (0, 1), RISES), Claim("test_accuracy", (0, 1), FALLS))),
+             (Claim("gap", (0, 1), RISES), Claim("test_accuracy", (0, 1), FALLS)), view=("log_x",)),
         Part(AIMERS, _runs(_AIMERS.with_(hidden=(128, 128)), {}, {"l1": 0.001}, {"l2": 0.001}, {"dropout": 0.3}),
-             _each_below("gap", 1, 2, 3)),
+             (*_each_below("gap", 1, 2, 3), *(Claim("test_accuracy", (0, place), RISES) for place in (1, 2, 3)))),
     ),
     "batch-norm": (
         Part(AIMERS, _runs(_AIMERS_MNIST, {}, {"batch_norm": True}),
-             (Claim("best_epoch", (0, 1), FALLS), Claim("test_accuracy", (0, 1), RISES)), "accuracy"),
+             (*_each_below("by_heart", 1), *_each_below("best_epoch", 1),
+              Claim("test_accuracy", (0, 1), RISES)), "accuracy"),
     ),
     "early-stopping": (
-        Part(PREPROCESSING, (*_runs(_DLWP, {}), *_runs(_DLWP, {"l2": 0.001}, epochs=200, patience=20)),
-             (Claim("epochs", (0, 1), RISES), *_each_below("last", 1))),
+        Part(PREPROCESSING, (*_runs(_DLWP, {}, {"l2": 0.001}), *_runs(_DLWP, {"l2": 0.001}, epochs=200, patience=20),
+                             *_runs(_DLWP, {"dropout": 0.5})),
+             (*_each_below("last", 1, 2, 3), *_each_below("gap", 1, 2, 3), Claim("epochs", (1, 2), RISES)),
+             view=("panels",)),
     ),
     "tiny-data": (
         Part(FROM_SCRATCH, (*_runs(_FROM_SCRATCH, {}, {"l2": 0.05, "regularize_output": True}, epochs=201),
                             *_runs(_FROM_SCRATCH, {"dropout": 0.2}, epochs=301)),
-             (*_each_below("train_accuracy", 1, 2), *_each_below("gap", 1, 2)), "accuracy"),
+             (*_each_below("train_accuracy", 1, 2), Claim("by_heart", (0, 2), RISES),
+              Claim("accuracy_gap_at", (0, 2), FALLS, epoch=100), *_each_below("accuracy_gap", 1, 2),
+              *_each_below("test_accuracy", 1, 2)), "accuracy", view=("panels",)),
     ),
     "more-data": (
         Part("", _runs(_DLWP, {"train_samples": 500}, {"train_samples": 2_000}, {"train_samples": 8_000}, {}),
              (Claim("best", (0, 1, 2, 3), FALLS),)),
         Part("", _runs(_DLWP, {}, {"label_noise": 0.2}, {"label_noise": 0.4}), (Claim("best", (0, 1, 2), RISES),)),
     ),
+    "warm-start": (
+        # One run: what the second `fit` shows as its epochs 1 to 20 are the epochs 21 to 40.
+        Part(PREPROCESSING, _runs(_DLWP, {"dropout": 0.5}, {"dropout": 0.5}),
+             (*_each_below("first", 1), Claim("best", (0, 1), RISES), *_each_below("best_epoch", 1),
+              Claim("gap_at", (0, 1), RISES, epoch=1)), again=(0, 20), is_riddle=True),
+    ),
     "same-penalty": (
         # The penalty λΣw² pulls with 2λw, so decay at a rate of 2λ is the same pull where steps follow the gradient.
-        Part("", _runs(_DECAY, {"l2": 0.001, "regularize_output": True}, {"weight_decay": 0.002}),
-             (Claim("best", (0, 1), EQUAL, AGREE), Claim("gap", (0, 1), EQUAL, AGREE))),
+        Part("", _runs(_DECAY, {"l2": 0.001, "regularize_output": True}, {"weight_decay": 0.002}, epochs=60),
+             (*(Claim(measure, (0, 1), EQUAL, AGREE) for measure in ("best", "last", "gap")),)),
         Part("", _runs(_DECAY, {"optimizer": "adam", "l2": 0.001, "regularize_output": True},
                        {"optimizer": "adamw", "weight_decay": 0.002}),
-             (Claim("gap", (0, 1), DIFFERENT, AGREE),)),
+             (Claim("gap", (0, 1), DIFFERENT, AGREE), Claim("weights", (0, 1), RISES))),
     ),
 }
 

@@ -12,6 +12,7 @@ from explorer import comparison, contrast, history, naming, overlay, sweep
 from explorer.comparison import Entry, Result
 from explorer.config import Demand, RunConfig
 from explorer.engine import Engine
+from explorer.lessons.measures import measured
 from explorer.store import DIVERGED, FINISHED, QUEUED, RUNNING
 from explorer.ui import lessons, overlays, predict, runs, state
 from explorer.ui.speech import labels, language, n, shown, t, told
@@ -53,7 +54,7 @@ def _no_store(error: sqlite3.Error) -> None:
 
 
 def _arrange(entries: Sequence[Entry], config: RunConfig) -> None:
-    for place, (entry, name) in enumerate(zip(entries, comparison.names(entries, language()), strict=True)):
+    for place, (entry, name) in enumerate(zip(entries, lessons.names(entries), strict=True)):
         with st.container(horizontal=True, vertical_alignment="center", key=f"compared_{place}", gap="small"):
             st.button(name, key=f"open_{place}", type="tertiary", disabled=entry.config == config and not entry.again,
                       icon=":material/visibility_off:" if entry.is_hidden else ":material/show_chart:",
@@ -147,7 +148,7 @@ def _panel(engine: Engine, entries: Sequence[Entry], seeds: int, was_live: bool)
         return
     if any(view.is_live for views in looked for view in views) != was_live:
         st.rerun()  # buttons and timer belong to the page
-    names = comparison.names(entries, language())
+    names = lessons.names(entries)
     tables = [[overlay.with_gap(entry.shown(history.table(view.epochs))) for view in views]
               for entry, views in zip(entries, looked, strict=True)]
     with st.container():
@@ -157,8 +158,8 @@ def _panel(engine: Engine, entries: Sequence[Entry], seeds: int, was_live: bool)
     chosen = _table(entries, names, looked, results, seeds)
     with st.container():
         _words(engine, entries, names, results, chosen, seeds)
-        lessons.show_reading(engine, {(entry.config, entry.again): found[0] for entry, views, found in
-                                      zip(entries, looked, results, strict=True) if views[0].state == DONE})
+        lessons.show_reading(engine, {entry.key: measured(each[0], entry, views[0].score) for entry, views, each in
+                                      zip(entries, looked, tables, strict=True) if views[0].state == DONE})
 
 
 def _result(view: View, table: pd.DataFrame) -> Result | None:
@@ -208,7 +209,7 @@ def _words(engine: Engine, entries: Sequence[Entry], names: Sequence[str],
         return
     one, other = (entries[place] for place in chosen)
     titles = [names[place] for place in chosen]
-    said = [contrast.settings_sentence(one, other, titles, language())]
+    said = [] if lessons.is_riddle() else [contrast.settings_sentence(one, other, titles, language())]
     first, second = (results[place][0] for place in chosen)
     if first and second:
         said.append(contrast.results_sentence(first, second, titles, language()))

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 
 import streamlit as st
 
 from explorer import comparison, lessons, naming
-from explorer.comparison import Result
+from explorer.comparison import Entry
 from explorer.engine import Engine
-from explorer.lessons import FAILS, HOLDS, OPEN, reading
+from explorer.lessons import FAILS, HOLDS, OPEN, SWITCHES, reading
+from explorer.lessons.measures import Measured
 from explorer.lessons.presets import LESSONS, available
 from explorer.ui import predict, state
 from explorer.ui.speech import language, shown, t
@@ -48,6 +49,9 @@ def load(engine: Engine, controls: bool = True) -> None:
     chosen = available(name, st.session_state["lesson_part"], engine.settings)
     st.session_state["compared"] = chosen.entries()
     st.session_state["compared_measure"] = chosen.measure
+    st.session_state["compared_sides"] = "both"
+    for name in SWITCHES:
+        st.session_state[f"compared_{name}"] = name in chosen.view
     if controls:
         state.fill(*chosen.runs[0])
 
@@ -60,7 +64,8 @@ def load_asked(engine: Engine) -> None:
 
 
 def show(engine: Engine) -> None:
-    """The question of the chosen lesson, its source and what to look for; nothing without a lesson."""
+    """The question of the chosen lesson, its source, what to look for and, on request, the answer; nothing without a
+    lesson."""
     name = st.session_state["lesson"]
     if name == FREE:
         predict.forget()
@@ -82,22 +87,39 @@ def show(engine: Engine) -> None:
         if used != original:
             st.caption(t("lesson.instead", dataset=naming.dataset(used.runs[0][0], language())))
         st.markdown(f"**{t('lesson.look')}:** {words.look}")
-        predict.show(engine, used)
+        predict.show(engine, used, names(used.entries()))
+        # One of its own for each lesson, so that none opens with the answer of the last.
+        answer = st.expander(t("lesson.answer"), icon=":material/lightbulb:", key=f"lesson_answer_{name}",
+                             on_change="rerun")
+        st.session_state["lesson_told"] = answer.open
+        answer.markdown(words.answer)
 
 
-def show_reading(engine: Engine, results: dict[object, Result | None]) -> None:
+def is_riddle() -> bool:
+    """Whether what differs between the runs of the lesson is still for the learner to find out."""
+    name = st.session_state["lesson"]
+    return (name != FREE and LESSONS[name][st.session_state["lesson_part"]].is_riddle
+            and not st.session_state["lesson_told"])
+
+
+def names(entries: Sequence[Entry]) -> list[str]:
+    """Names of compared runs, which do not give a riddle away."""
+    return comparison.names(entries, language(), is_riddle())
+
+
+def show_reading(engine: Engine, results: dict[Hashable, Measured | None]) -> None:
     """Each claim of the lesson with its numbers; nothing without a lesson.
 
     Args:
-        results: of the runs that are done, by their config and the epochs trained before.
+        results: of the runs that are done, by their key in the comparison.
     """
     name = st.session_state["lesson"]
     if name == FREE:
         return
     used = available(name, st.session_state["lesson_part"], engine.settings)
-    found: Sequence[Result | None] = [results.get((one.config, one.again)) for one in used.entries()]
-    names = comparison.names(used.entries(), language())
+    found: Sequence[Measured | None] = [results.get(one.key) for one in used.entries()]
+    titles = names(used.entries())
     st.markdown(f"**{t('lesson.claims')}**")
     st.markdown("\n".join(f"- {_MARKS[claim.verdict(found)]} "
-                          f"{shown(reading.sentence(claim, names, found, language()))}" for claim in used.claims))
-    predict.show_scores(used, names, results)
+                          f"{shown(reading.sentence(claim, titles, found, language()))}" for claim in used.claims))
+    predict.show_scores(used, titles, results)

@@ -10,6 +10,7 @@ import pandas as pd
 import streamlit as st
 
 from explorer import charts, diagnosis, guesses, history, naming, suggestion
+from explorer.comparison import Entry
 from explorer.config import Demand, RunConfig
 from explorer.data import EMBEDDED
 from explorer.devices import DeviceError
@@ -243,7 +244,7 @@ def _use_embedded(config: RunConfig, demand: Demand, dataset: str) -> None:
 def _curves(shown: pd.DataFrame, config: RunConfig, demand: Demand) -> None:
     printed = st.session_state.get("live_lines") == "printed"
     rows = charts.frame(history.as_printed(shown) if printed else shown, demand.patience)
-    guess = predict.guess_of(config)
+    guess = predict.guess_of(Entry(config, demand).key)
     for column, metric in zip(st.columns(2), charts.METRICS, strict=True):
         with column:
             # Neither the chart nor its text alternative may change while a run trains: each change would make the

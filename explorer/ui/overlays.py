@@ -63,7 +63,7 @@ def curves(entries: Sequence[Entry], names: Sequence[str], tables: Sequence[Sequ
     given = _Given(measure, epochs, classes, st.session_state["compared_log_x"], st.session_state["compared_log_y"],
                    seeds > 1, language(), printed, sides)
     beneath = [published_of(entries[number]) if st.session_state["compared_published"] else [] for number in seen]
-    guessed = [predict.guess_of(entries[number].config, entries[number].again) for number in seen]
+    guessed = [predict.guess_of(entries[number].key) for number in seen]
     if st.session_state["compared_panels"] and measure in overlay.TWO_SIDED:
         _panels(drawn, lines, beneath, guessed, given, width)
     else:

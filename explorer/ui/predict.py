@@ -9,7 +9,7 @@ from typing import Any
 
 import streamlit as st
 
-from explorer import comparison, guesses, overlay, prediction
+from explorer import guesses, overlay, prediction
 from explorer.comparison import Entry, Result
 from explorer.config import RunConfig
 from explorer.engine import Engine
@@ -19,8 +19,8 @@ from explorer.ui import runs
 from explorer.ui.speech import language, n, shown, t, told
 from explorer.view import DONE
 
-# A run, as the comparison tells runs apart: with the epochs that were trained before the first one shown.
-Key = tuple[RunConfig, int]
+# A run, as the comparison tells runs apart: `Entry.key`.
+Key = tuple[RunConfig, int, bool]
 
 
 def toggle() -> None:
@@ -33,8 +33,12 @@ def forget() -> None:
     st.session_state["predict_asked"] = ()
 
 
-def show(engine: Engine, part: Part) -> None:
-    """Ask what the learner expects of the runs of a lesson that are not known yet; in the lesson's panel."""
+def show(engine: Engine, part: Part, names: Sequence[str]) -> None:
+    """Ask what the learner expects of the runs of a lesson that are not known yet; in the lesson's panel.
+
+    Args:
+        names: one a run of the lesson.
+    """
     forget()
     st.session_state.pop("predict_sent", None)
     with st.container():
@@ -51,11 +55,11 @@ def show(engine: Engine, part: Part) -> None:
         known = [view.state == DONE for view in views]
         settled = _settled()
         asked = [place for place, (entry, view) in enumerate(zip(entries, views, strict=True))
-                 if view.state != DONE and not view.is_live and _key(entry) not in settled]
-        st.session_state["predict_asked"] = tuple(_key(entries[place]) for place in asked)
+                 if view.state != DONE and not view.is_live and entry.key not in settled]
+        st.session_state["predict_asked"] = tuple(entries[place].key for place in asked)
         if asked:
-            st.fragment(_form)(engine, entries, asked, sum(known))
-        elif any(settled.get(_key(entry)) for entry in entries):
+            st.fragment(_form)(engine, entries, names, asked, sum(known))
+        elif any(settled.get(entry.key) for entry in entries):
             st.caption(t("predict.made"))
         elif all(known):
             st.caption(t("predict.known"))
@@ -63,7 +67,7 @@ def show(engine: Engine, part: Part) -> None:
 
 def is_asked(*configs: RunConfig) -> bool:
     """Whether a guess about one of these runs is asked for before it is trained."""
-    return any(config in configs for config, _ in st.session_state.get("predict_asked", ()))
+    return any(config in configs for config, *_ in st.session_state.get("predict_asked", ()))
 
 
 def why_not(*configs: RunConfig) -> str | None:
@@ -71,11 +75,11 @@ def why_not(*configs: RunConfig) -> str | None:
     return t("predict.first") if is_asked(*configs) else None
 
 
-def guess_of(config: RunConfig, again: int = 0) -> int | None:
+def guess_of(key: Key) -> int | None:
     """The epoch that is guessed to be a run's best, once the run has been asked for and while predictions are on."""
     if not (st.session_state.get("lesson") and st.session_state.get("predict")):
         return None
-    made = _settled().get((config, again))
+    made = _settled().get(key)
     return made.best_epoch if made else None
 
 
@@ -89,11 +93,11 @@ def show_scores(part: Part, names: Sequence[str], results: Mapping[Any, Result |
     if not st.session_state.get("predict"):
         return
     entries, settled, said = part.entries(), _settled(), []
-    reference = results.get(_key(entries[0]))
+    reference = results.get(entries[0].key)
     for entry, name in zip(entries, names, strict=True):
-        made = settled.get(_key(entry))
-        if made and _key(entry) in results:
-            found = prediction.score(made, results[_key(entry)], reference, entry.demand.epochs)
+        made = settled.get(entry.key)
+        if made and entry.key in results:
+            found = prediction.score(made, results[entry.key], reference, entry.demand.epochs)
             said.append(f"- **{shown(name)}**: {shown(prediction.sentence(made, found, language()))}")
     if said:
         st.markdown(f"**{t('predict.scores')}**")
@@ -101,10 +105,6 @@ def show_scores(part: Part, names: Sequence[str], results: Mapping[Any, Result |
 
 
 # -- what is remembered --------------------------------------------------------------------------------------
-
-
-def _key(entry: Entry) -> Key:
-    return entry.config, entry.again
 
 
 def _drafts() -> dict[Key, Prediction]:
@@ -120,11 +120,10 @@ def _settled() -> dict[Key, Prediction | None]:
 # -- the form ------------------------------------------------------------------------------------------------
 
 
-def _form(engine: Engine, entries: Sequence[Entry], asked: Sequence[int], known: int) -> None:
+def _form(engine: Engine, entries: Sequence[Entry], names: Sequence[str], asked: Sequence[int], known: int) -> None:
     if st.session_state.pop("predict_sent", False):
         st.rerun()  # buttons, curves and timers belong to the page
-    names = comparison.names(entries, language())
-    about = [_key(entries[place]) for place in asked]
+    about = [entries[place].key for place in asked]
     if st.session_state.get("predict_about") != about:
         st.session_state["predict_about"] = about
         _open(asked[0])
@@ -181,11 +180,11 @@ def _buttons(engine: Engine, entries: Sequence[Entry], asked: Sequence[int], pla
 
 
 def _draft(entries: Sequence[Entry], place: int) -> Prediction:
-    return _drafts().get(_key(entries[place]), Prediction())
+    return _drafts().get(entries[place].key, Prediction())
 
 
 def _change(entry: Entry, **changes: Any) -> None:
-    _drafts()[_key(entry)] = replace(_drafts().get(_key(entry), Prediction()), **changes)
+    _drafts()[entry.key] = replace(_drafts().get(entry.key, Prediction()), **changes)
 
 
 def _clicked(key: str, entry: Entry) -> None:
@@ -221,8 +220,8 @@ def _submit(engine: Engine, asked: Sequence[Entry]) -> None:
         st.session_state["predict_problem"] = problem
         return
     for entry in asked:
-        made = _drafts().pop(_key(entry), None)
-        _settled()[_key(entry)] = made if made and made.is_made else None
+        made = _drafts().pop(entry.key, None)
+        _settled()[entry.key] = made if made and made.is_made else None
 
 
 @st.cache_data(show_spinner=False, max_entries=100)
