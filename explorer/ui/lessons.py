@@ -91,7 +91,6 @@ def show(engine: Engine) -> None:
         # One of its own for each lesson, so that none opens with the answer of the last.
         answer = st.expander(t("lesson.answer"), icon=":material/lightbulb:", key=f"lesson_answer_{name}",
                              on_change="rerun")
-        st.session_state["lesson_told"] = answer.open
         answer.markdown(words.answer)
 
 
@@ -99,7 +98,7 @@ def is_riddle() -> bool:
     """Whether what differs between the runs of the lesson is still for the learner to find out."""
     name = st.session_state["lesson"]
     return (name != FREE and LESSONS[name][st.session_state["lesson_part"]].is_riddle
-            and not st.session_state["lesson_told"])
+            and not st.session_state.get(f"lesson_answer_{name}"))
 
 
 def names(entries: Sequence[Entry]) -> list[str]:
