@@ -17,11 +17,13 @@ from explorer.engine import Engine, QueueFull
 from explorer.fields import FieldError, plain
 from explorer.stopping import stopping_epoch
 from explorer.store import DIVERGED, FAILED, FINISHED, INTERRUPTED, QUEUED, STOPPED
-from explorer.ui import predict, state
+from explorer.ui import lessons, predict, state, visitor
 from explorer.ui.speech import labels, language, n, t, told
 from explorer.view import DONE, UNKNOWN, View
 
 REFRESH_SECONDS = 0.3
+# With more runs before one's own, the page offers something to do meanwhile.
+MANY_AHEAD = 4
 # Failing in one of these, it is the data that are at fault.
 DATA_PHASES = ("loading", "downloading", "preparing")
 # What the training line shows: measured like the validation line, or as Keras prints it.
@@ -93,7 +95,7 @@ def _buttons(engine: Engine, config: RunConfig, demand: Demand, run_id: str, vie
 
 def _submit(engine: Engine, config: RunConfig, demand: Demand) -> None:
     try:
-        run_id = engine.submit(config, demand)
+        run_id = engine.submit(config, demand, visitor.person())
     except (FieldError, DeviceError, QueueFull, sqlite3.Error) as error:
         st.session_state["problem"] = str(error)
     else:
@@ -137,6 +139,7 @@ def _panel(engine: Engine, config: RunConfig, demand: Demand, run_id: str, was_l
     with st.container():
         _status(engine, view)
         _failure(view, config)
+        _meanwhile(engine, view)
     shown = history.table(view.epochs)
     _curves(shown, config, demand)
     with st.container():
@@ -182,7 +185,10 @@ def _status(engine: Engine, view: View) -> None:
     elif view.state == QUEUED and engine.hardware is None:
         text = f"{t('phase.starting')} …"
     elif view.state == QUEUED:
-        text = n("live.status.queued", view.place) if view.place else t("live.status.next")
+        waiting = n("live.status.queued", view.place) if view.place else t("live.status.next")
+        about = (t("live.status.about.none") if view.wait is None else
+                 t("live.status.about", duration=naming.duration(max(1, round(view.wait)), language())))
+        text = t("live.status.wait", waiting=waiting, duration=about)
     elif view.state == DONE and len(view.epochs) < view.demand.epochs and run.status != DIVERGED:
         stop = stopping_epoch([row["val_crossentropy"] for row in view.epochs], view.demand.patience)
         fraction, text = 1.0, t("live.status.stopped", stop=stop, epochs=view.demand.epochs)
@@ -206,6 +212,19 @@ def _status(engine: Engine, view: View) -> None:
         parts.append(run.device or t("live.status.no_device"))
         text = " · ".join(parts)
     st.progress(fraction, text)
+
+
+def _meanwhile(engine: Engine, view: View) -> None:
+    """Lessons to open while a run waits for long."""
+    if view.state != QUEUED or view.place <= MANY_AHEAD:
+        return
+    found = lessons.ready(engine)
+    if found:
+        st.caption(t("live.meanwhile"))
+        with st.container(horizontal=True, gap="small"):
+            for name, part in found.items():
+                st.button(lessons.title(name), key=f"meanwhile_{name}", type="tertiary", icon=":material/school:",
+                          on_click=lessons.open_ready, args=(engine, name, part), help=t("live.meanwhile.help"))
 
 
 def _failure(view: View, config: RunConfig) -> None:
