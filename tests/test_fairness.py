@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from explorer import store as store_module
 from explorer import turns
 from explorer.config import Demand, RunConfig
+from explorer.devices import Hardware
 from explorer.engine import Engine, QueueFull
 from explorer.settings import Settings
 from explorer.stacking import MOST_MEMBERS, share
@@ -241,8 +242,72 @@ def test_what_is_taken_along_delays_nobody_and_holds_no_more_than_its_share(numb
         assert run is None or run.run_id.split("-")[0] == str(following)
 
 
-def test_alone_a_grid_fills_the_stack_and_among_others_it_gets_a_share_of_it():
+class _Worker:
+    """Takes every job and trains none."""
+
+    def __init__(self) -> None:
+        self.jobs: list[list[str]] = []
+
+    def say(self, **message: object) -> bool:
+        if message["do"] == "train":
+            self.jobs.append([one["run_id"] for one in message["job"]["runs"]])
+        return True
+
+    def close(self) -> None:
+        pass
+
+
+def _dealt(engine: Engine) -> list[list[str]]:
+    """The jobs that the engine deals out to its free places."""
+    engine._worker = worker = _Worker()
+    engine.hardware = Hardware("CPU", 2)
+    with engine._asking:
+        Engine._take_on(engine)
+    return worker.jobs
+
+
+def _grid(count: int, **changes) -> list[RunConfig]:
+    return [RunConfig(num_words=500, hidden=(8,), l2=(1 + number) / 1_000, **changes) for number in range(count)]
+
+
+def test_alone_a_grid_fills_every_place(idle):
+    idle.submit_all(_grid(64), Demand(2), "a")
+    assert sorted(map(len, _dealt(idle))) == [MOST_MEMBERS] * 2
+
+
+def test_among_others_a_grid_gets_one_place_and_a_share_of_its_stack(idle):
     assert [share(rivals) for rivals in (1, 3, 7, 15, 40)] == [8, 4, 2, 1, 1]
+    idle.submit_all(_grid(64), Demand(2), "a")
+    wide = idle.submit(CONFIG.with_(hidden=(80,)), Demand(2), "b")
+    first, second = _dealt(idle)
+    assert len(first) == share(1) and second == [wide]
+
+
+def test_a_class_that_tries_one_network_with_a_strength_each_is_trained_together(idle):
+    ids = [idle.submit(config, Demand(2), f"person {number}") for number, config in enumerate(_grid(12))]
+    assert _dealt(idle) == [ids]
+
+
+@given(st.lists(st.sampled_from(["claim", "end", *PEOPLE]), max_size=60))
+@given_with(max_examples=25)
+def test_nobody_gets_a_second_place_while_one_without_any_waits(happenings):
+    with tempfile.TemporaryDirectory() as folder:
+        store, training, waiting = RunStore(Path(folder) / "runs.sqlite3"), [], Counter()
+        for number, what in enumerate(happenings):
+            if what == "claim":
+                run = store.claim("o", None, 1)
+                assert (run is not None) == bool(waiting.total()), "no place stays empty"
+                if run:
+                    person = run.run_id[0]
+                    places = Counter(other.run_id[0] for other in training)
+                    assert places[person] == 0 or all(places[other] for other in waiting if waiting[other])
+                    waiting[person] -= 1
+                    training.append(run)
+            elif what == "end" and training:
+                _end(store, training.pop(0))
+            elif what in PEOPLE:
+                _ask(store, f"{what}{number}", what)
+                waiting[what] += 1
 
 
 # -- limits ---------------------------------------------------------------------------------------------------
@@ -251,13 +316,14 @@ def test_alone_a_grid_fills_the_stack_and_among_others_it_gets_a_share_of_it():
 @pytest.fixture
 def idle(settings) -> Engine:
     """An engine that takes nothing from the queue."""
-    engine = Engine(replace(settings, max_queued_per_person=3), warm=False)
+    engine = Engine(replace(settings, runs_at_once=2), warm=False)
     engine._take_on = lambda: None
     yield engine
     engine.close()
 
 
 def test_more_than_one_person_may_have_waiting_is_refused_with_the_remedy_in_both_languages(idle):
+    idle.settings = replace(idle.settings, max_queued_per_person=3)
     demand = Demand(epochs=2)
     idle.submit_all(GRID[:2], demand, "a")
     with pytest.raises(QueueFull) as refused:
@@ -273,6 +339,7 @@ def test_more_than_one_person_may_have_waiting_is_refused_with_the_remedy_in_bot
 
 
 def test_what_others_have_asked_for_already_counts_for_nothing(idle):
+    idle.settings = replace(idle.settings, max_queued_per_person=3)
     demand = Demand(epochs=2)
     idle.submit_all(GRID[:3], demand, "a")
     idle.submit_all(GRID[:3], demand, "b")
@@ -287,6 +354,7 @@ def test_what_others_have_asked_for_already_counts_for_nothing(idle):
 
 
 def test_known_runs_never_wait_whatever_is_in_the_queue(idle):
+    idle.settings = replace(idle.settings, max_queued_per_person=3)
     demand = Demand(epochs=2)
     run_id = idle.run_id(CONFIG)
     run = _claimed(idle, run_id)
@@ -309,7 +377,7 @@ def test_a_wish_of_someone_else_is_served_before_a_grid_and_the_run_of_two_is_tr
         first = engine.submit(CONFIG, LONG, "a")
         in_the_middle(engine, first, 1)
         demand = Demand(epochs=2)
-        grid = [CONFIG.with_(seed=seed, hidden=(80,)) for seed in range(1, 6)]  # too wide for a stack
+        grid = [CONFIG.with_(seed=seed, hidden=(80,)) for seed in range(1, 4)]  # too wide for a stack
         engine.submit_all(grid, demand, "a")
         run_id = engine.submit(CONFIG.with_(seed=50), demand, "b")
         assert engine.submit(CONFIG.with_(seed=50), demand, "c") == run_id
@@ -319,7 +387,7 @@ def test_a_wish_of_someone_else_is_served_before_a_grid_and_the_run_of_two_is_tr
         assert view.state == DONE and view.run.attempt == 1
         assert [kind for kind, _ in engine.store.events(run_id)] == ["requested", "requested", "finished"]
         others = [ended(engine, engine.run_id(config), demand) for config in grid]
-        assert [other.state for other in others] == [DONE] * 5
+        assert [other.state for other in others] == [DONE] * 3
     finally:
         engine.close()
 

@@ -104,7 +104,7 @@ def test_who_waits_sees_their_place_and_an_estimate_once_there_is_something_to_m
     _forget(engine)
     text = _status(_sound(at.run()))
     assert text == say("live.status.wait", language, duration=say(
-        "live.status.about", language, duration=say("duration.seconds", language, seconds="16")),
+        "live.status.about", language, duration=say("duration.seconds", language, seconds=16)),
         waiting=say("live.status.queued.one" if language == "en" else "live.status.queued", language, number=1))
 
 

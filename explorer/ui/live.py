@@ -139,7 +139,6 @@ def _panel(engine: Engine, config: RunConfig, demand: Demand, run_id: str, was_l
     with st.container():
         _status(engine, view)
         _failure(view, config)
-        _meanwhile(engine, view)
     shown = history.table(view.epochs)
     _curves(shown, config, demand)
     with st.container():
@@ -151,6 +150,7 @@ def _panel(engine: Engine, config: RunConfig, demand: Demand, run_id: str, was_l
         if view.epochs and not view.is_live:
             _suggestion(engine, found, config, demand)
         _notice(view, config)
+        _meanwhile(engine, view)
     if view.epochs:
         if not view.is_live:
             _results(view)
@@ -186,9 +186,7 @@ def _status(engine: Engine, view: View) -> None:
         text = f"{t('phase.starting')} …"
     elif view.state == QUEUED:
         waiting = n("live.status.queued", view.place) if view.place else t("live.status.next")
-        about = (t("live.status.about.none") if view.wait is None else
-                 t("live.status.about", duration=naming.duration(max(1, round(view.wait)), language())))
-        text = t("live.status.wait", waiting=waiting, duration=about)
+        text = t("live.status.wait", waiting=waiting, duration=_about(view.wait))
     elif view.state == DONE and len(view.epochs) < view.demand.epochs and run.status != DIVERGED:
         stop = stopping_epoch([row["val_crossentropy"] for row in view.epochs], view.demand.patience)
         fraction, text = 1.0, t("live.status.stopped", stop=stop, epochs=view.demand.epochs)
@@ -212,6 +210,15 @@ def _status(engine: Engine, view: View) -> None:
         parts.append(run.device or t("live.status.no_device"))
         text = " · ".join(parts)
     st.progress(fraction, text)
+
+
+def _about(seconds: float | None) -> str:
+    """An estimate, no more exact than whole seconds."""
+    if seconds is None:
+        return t("live.status.about.none")
+    whole = max(1, round(seconds))
+    return t("live.status.about", duration=t("duration.seconds", seconds=whole) if whole < 60
+             else naming.duration(whole, language()))
 
 
 def _meanwhile(engine: Engine, view: View) -> None:
