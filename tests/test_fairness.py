@@ -407,6 +407,6 @@ def test_two_hundred_waiting_runs_are_ordered_in_milliseconds(store):
             taken.append(1_000 * (time.perf_counter() - start))
         return statistics.median(taken)
 
-    # 2 to 3 ms on an idle core; what is held here leaves room for a busy one.
+    # About 1 ms on an idle core; what is held here leaves room for a busy one.
     assert milliseconds(lambda: store.place("r199")) < 25
     assert milliseconds(lambda: store.claim("o")) < 25
