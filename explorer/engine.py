@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from explorer import data, devices, stacking
+from explorer import data, devices, stacking, waiting
 from explorer.child import job_of
 from explorer.config import Demand, RunConfig, library_versions
 from explorer.devices import DeviceError, Hardware
@@ -38,11 +38,16 @@ GRACE_SECONDS = 15.0
 MOST_DEATHS = 3
 # What killed processes left half-written is removed when it is so old.
 LEFTOVER_SECONDS = 86_400
+# Places and estimates are told as of so many seconds ago at most, from measurements no older than the second number.
+FORECAST_SECONDS = 1.0
+PACES_SECONDS = 5.0
+# Finished runs from which paces are taken, the latest.
+MOST_MEASURED = 300
 LONGEST_PAUSE = 60.0
 
 
 class QueueFull(RuntimeError):
-    """More runs wait than this installation allows."""
+    """More runs wait than this installation allows, of all or of one person."""
 
 
 @dataclass
@@ -79,6 +84,8 @@ class Engine:
         # By run and attempt: the process of one attempt may outlive the store's word that it has ended.
         self._charges: dict[tuple[str, int], _Charge] = {}
         self._last_job, self._asking = 0, threading.Lock()
+        self._forecasts: dict[str, tuple[int, float | None]] = {}
+        self._paces, self._forecast_until, self._paces_until = waiting.Paces([]), 0.0, 0.0
         self._post: deque[dict[str, Any]] = deque()
         self._wake, self._closing = threading.Event(), threading.Event()
         self._worker: WorkerProcess | None = None
@@ -98,8 +105,11 @@ class Engine:
         """Identity of a run with the data that lie on this machine."""
         return config.run_id(data.version(config.dataset, self.settings))
 
-    def submit(self, config: RunConfig, demand: Demand) -> str:
+    def submit(self, config: RunConfig, demand: Demand, person: str = "") -> str:
         """Ask for a run: it is trained as far as it is not known yet.
+
+        Args:
+            person: who asks; the queue is fair among them. This program itself by default.
 
         Returns:
             Its `run_id`.
@@ -107,11 +117,12 @@ class Engine:
         Raises:
             FieldError: a limit of this installation is exceeded.
             DeviceError: the machine has no such device.
-            QueueFull: too many runs wait.
+            QueueFull: too many runs wait, of all or of this person. What is known, waits already or trains
+                counts for nothing.
         """
-        return self.submit_all([config], demand)[0]
+        return self.submit_all([config], demand, person)[0]
 
-    def submit_all(self, configs: Sequence[RunConfig], demand: Demand) -> list[str]:
+    def submit_all(self, configs: Sequence[RunConfig], demand: Demand, person: str = "") -> list[str]:
         """Ask for several runs at once, all or none of them; see `submit`.
 
         Runs that share data and shapes are then trained together.
@@ -127,14 +138,13 @@ class Engine:
             if look(run, epochs, scores, demand).state != DONE and run_id not in wanted:
                 wanted[run_id] = config
                 more += not (run and run.is_live)
-        waiting = self.store.waiting()
-        if more and waiting + more > self.settings.max_queue:
-            raise QueueFull(f"{plain(waiting)} runs are waiting, and {plain(self.settings.max_queue)} may wait here. "
-                            "Try again in a while.")
+        person = person or self._owner.name
         with self._asking:  # the queue is dealt out when all are in it
+            if more:
+                self._require_room(more, person)
             for run_id, config in wanted.items():
                 self._mine.add(run_id)
-                self.store.request(run_id, config, demand, library_versions())
+                self.store.request(run_id, config, demand, library_versions(), person)
         if wanted:
             self._wake.set()
         return run_ids
@@ -142,7 +152,7 @@ class Engine:
     def look(self, run_id: str, demand: Demand) -> View:
         """How a run stands with regard to what is wanted of it."""
         view = look(*self.store.snapshot(run_id), demand)
-        return view.at_place(self.store.place(run_id)) if view.state == QUEUED else view
+        return view.at_place(*self._forecast(run_id)) if view.state == QUEUED else view
 
     def stop(self, run_id: str) -> None:
         """Stop a run within one batch; what was reached is kept."""
@@ -161,6 +171,28 @@ class Engine:
         self.store.interrupt(self._owner.name, "The explorer was closed while this run was training.")
         self._owner.release()
         self.store.close()
+
+    def _require_room(self, more: int, person: str) -> None:
+        queued, most = self.store.waiting(), self.settings.max_queue
+        if queued + more > most:
+            raise QueueFull(f"{plain(queued)} runs are waiting, and {plain(most)} may wait here. "
+                            "Try again in a while.")
+        own, most = self.store.waiting_for(person), self.settings.max_queued_per_person
+        if own + more > most:
+            raise QueueFull(f"Expected at most {plain(most)} waiting runs of one person, received {plain(more)} more "
+                            f"beside {plain(own)} that wait. Wait until some of them are trained, stop some, or ask "
+                            "for fewer.")
+
+    def _forecast(self, run_id: str) -> tuple[int, float | None]:
+        """The place of a waiting run and the seconds until its turn, as of a moment ago: many look, again and again."""
+        now = time.monotonic()
+        if now >= self._paces_until:
+            self._paces_until, self._paces = now + PACES_SECONDS, waiting.Paces(self.store.measured(MOST_MEASURED))
+        if now >= self._forecast_until or run_id not in self._forecasts:
+            training, queued = self.store.queue(self.settings.max_running_per_person)
+            self._forecasts = waiting.forecast(training, queued, self._paces, self.settings.runs_at_once)
+            self._forecast_until = now + FORECAST_SECONDS
+        return self._forecasts.get(run_id, (0, None))
 
     # -- the loop -------------------------------------------------------------------------------------
 
@@ -190,18 +222,21 @@ class Engine:
     def _take_on(self) -> None:
         while len(self._jobs()) < self.settings.runs_at_once and not self._closing.is_set():
             if self._worker is None or self.hardware is None:
-                waiting = self._mine if self._own_only else None
-                if self._worker is None and time.monotonic() >= self._not_before and self.store.any_waiting(waiting):
+                mine = self._mine if self._own_only else None
+                if self._worker is None and time.monotonic() >= self._not_before and self.store.any_waiting(mine):
                     self._start_worker()
                 if not self.is_broken:
                     return
             only = self._mine if self._own_only else None
-            run = self.store.claim(self._owner.name, only)
+            run = self.store.claim(self._owner.name, only, self.settings.max_running_per_person)
             if run is None:
                 return
-            places = self.settings.runs_at_once - len(self._jobs())
+            rivals = self.store.rivals(run.run_id, only)
+            # A turn is one place while others wait, and a share of the stack in it: see `explorer.turns`.
+            places = 1 if rivals else self.settings.runs_at_once - len(self._jobs())
             mates = [] if self.is_broken else self.store.claim_alike(
-                self._owner.name, partial(stacking.alike, run), stacking.MOST_MEMBERS * places - 1, only)
+                self._owner.name, run, partial(stacking.alike, run), stacking.MOST_MEMBERS * places - 1,
+                stacking.share(rivals) if rivals else None, only)
             if self.store.any_waiting(only):
                 places = 1  # for others a place is to stay free
             shares = stacking.shares([run, *mates], places)

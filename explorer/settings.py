@@ -58,6 +58,9 @@ class Settings:
         max_words: most words of a multi-hot vector.
         max_seconds: most seconds that one run may train before it is stopped (it can be continued).
         max_queue: most runs that wait at a time.
+        max_queued_per_person: most of them that one person has asked for.
+        max_running_per_person: whoever has so many runs (or stacks of runs) training lets others go first, who have
+            fewer. Nobody's place stays empty for that: with nobody else waiting, one person has the whole machine.
         runs_at_once: runs trained side by side.
         threads: threads of one run; results are compared bit for bit on one number only.
         checkpoint_mb: disk space for checkpoints, in megabytes; the oldest go first.
@@ -72,6 +75,8 @@ class Settings:
     max_words: int = 20_000
     max_seconds: int = 3_600
     max_queue: int = 200
+    max_queued_per_person: int = 64
+    max_running_per_person: int = 1
     runs_at_once: int = min(2, _cores())
     threads: int = _cores()
     checkpoint_mb: int = 2_000

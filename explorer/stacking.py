@@ -33,6 +33,11 @@ def alike(first: Run, other: Run) -> bool:
             and _epochs(first) == _epochs(other) and first.demands[-1].device == other.demands[-1].device)
 
 
+def share(rivals: int) -> int:
+    """How many runs of one person may go into a stack while so many others wait (`explorer.turns`), at least 1."""
+    return max(1, MOST_MEMBERS // (rivals + 1))
+
+
 def shares(runs: Sequence[Run], places: int) -> list[list[Run]]:
     """Alike runs divided evenly into stacks that are trained side by side, each with its share of the threads.
 

@@ -10,9 +10,11 @@ import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from explorer import turns
 from explorer.config import Demand, RunConfig
 from explorer.locks import held
 from explorer.stopping import satisfied
@@ -51,6 +53,19 @@ _SCHEMA = (
     """,
     # The next ticket is asked for with every request, however many runs there are.
     "CREATE INDEX runs_by_ticket ON runs (ticket)",
+    # Who has asked for each run that waits or trains, and where they stand among those who wait (`explorer.turns`).
+    # What an earlier version has left in the queue is taken as the nameless person's.
+    """
+    CREATE TABLE wishes (
+        run_id TEXT NOT NULL, person TEXT NOT NULL, at REAL NOT NULL, first INTEGER NOT NULL,
+        served INTEGER NOT NULL DEFAULT 0, turn INTEGER NOT NULL DEFAULT 0, PRIMARY KEY (run_id, person)
+    ) WITHOUT ROWID;
+    CREATE TABLE persons (person TEXT PRIMARY KEY, turn INTEGER NOT NULL) WITHOUT ROWID;
+    CREATE INDEX persons_by_turn ON persons (turn);
+    INSERT INTO wishes (run_id, person, at, first)
+        SELECT run_id, '', created_at, 1 FROM runs WHERE status IN ('queued', 'running');
+    INSERT INTO persons SELECT DISTINCT person, 1 FROM wishes;
+    """,
 )
 
 
@@ -95,6 +110,24 @@ class Run:
         return self.status in (QUEUED, RUNNING)
 
 
+@dataclass(frozen=True)
+class Work:
+    """What a run takes: of a run that waits or trains what is still to be done, of any what its epochs took.
+
+    Attributes:
+        config: `None` where this version of the explorer cannot read it.
+        wanted: epochs that are asked for.
+        epochs: stored epochs.
+        seconds: what these took.
+    """
+
+    run_id: str
+    config: RunConfig | None
+    wanted: int
+    epochs: int
+    seconds: float
+
+
 class RunStore:
     """The runs in one SQLite file (WAL; one host, local disk).
 
@@ -134,8 +167,13 @@ class RunStore:
 
     # -- requests -------------------------------------------------------------------------------------
 
-    def request(self, run_id: str, config: RunConfig, demand: Demand, versions: dict[str, str]) -> Run:
-        """Ask for a run; one that is queued or running already takes the further demand along."""
+    def request(self, run_id: str, config: RunConfig, demand: Demand, versions: dict[str, str],
+                person: str = "") -> Run:
+        """Ask for a run; one that is queued or running already takes the further demand along.
+
+        Args:
+            person: who asks; any text that is the same for all wishes of one person, and no other's.
+        """
         with self._write(lasting=True) as db:
             found = db.execute("SELECT status, demands FROM runs WHERE run_id = ?", (run_id,)).fetchone()
             if found and found["status"] in (QUEUED, RUNNING):
@@ -152,52 +190,78 @@ class RunStore:
                     "VALUES (?, ?, ?, ?, ?, ?, ?)",
                     (run_id, config.canonical_json(), json.dumps(versions), time.time(), QUEUED,
                      _dump([demand]), _next_ticket(db)))
+            is_live = bool(found) and found["status"] in (QUEUED, RUNNING)
+            db.execute("INSERT OR IGNORE INTO wishes (run_id, person, at, first) VALUES (?, ?, ?, ?)",
+                       (run_id, person, time.time(), not is_live))
+            # Who comes joins the ring at its end; who is in it keeps their place, however often they ask.
+            db.execute("INSERT OR IGNORE INTO persons VALUES (?, ?)", (person, _next_turn(db)))
             _event(db, run_id, "requested", json.dumps(asdict(demand)))
         return self.run(run_id)
 
-    def claim(self, owner: str, only: Iterable[str] | None = None) -> Run | None:
+    def claim(self, owner: str, only: Iterable[str] | None = None, most_training: int | None = None) -> Run | None:
         """Take the next run of the queue; of several that ask at once, one gets it.
+
+        It is the turn of one of those who want it, see `explorer.turns`.
 
         Args:
             owner: who takes it.
             only: runs to choose from; all of them by default.
+            most_training: a person who has so many places lets others go first.
         """
-        taken = self.claim_alike(owner, lambda run: True, 1, only)
-        return taken[0] if taken else None
+        with self._write() as db:
+            for run_id, person in _order(db, only, most_training):
+                run = _readable(db, run_id)
+                if run is None:
+                    continue
+                row = db.execute("SELECT turn FROM persons WHERE person = ?", (person,)).fetchone()
+                db.execute("UPDATE wishes SET served = 1, turn = ? WHERE run_id = ? AND person = ?",
+                           (row["turn"] if row else 0, run_id, person))
+                db.execute("UPDATE persons SET turn = ? WHERE person = ?", (_next_turn(db), person))
+                return _taken(db, run_id, owner)
+        return None
 
-    def claim_alike(self, owner: str, alike: Callable[[Run], bool], most: int,
+    def claim_alike(self, owner: str, first: Run, alike: Callable[[Run], bool], most: int, each: int | None = None,
                     only: Iterable[str] | None = None) -> list[Run]:
-        """Take those runs of the queue that fit, `most` at most, in their order."""
+        """Take those runs of the queue along that fit to one just claimed, in their order. It is nobody's turn.
+
+        Args:
+            first: what has been claimed.
+            alike: whether a run fits to it.
+            most: how many, at most.
+            each: how many of one person at most, `first` among them; any number by default.
+        """
         taken: list[Run] = []
         with self._write() as db:
-            for row in self._waiting(db, only):
+            served = db.execute("SELECT person FROM wishes WHERE run_id = ? AND served", (first.run_id,)).fetchone()
+            counts = {served["person"] if served else "": 1}
+            for run_id, person in _order(db, only, None):
                 if len(taken) >= most:
                     break
-                try:
-                    fits = alike(_run(row))
-                except (ValueError, TypeError, KeyError) as error:
-                    db.execute("UPDATE runs SET status = ?, message = ? WHERE run_id = ?",
-                               (FAILED, f"This version of the explorer cannot read the run's settings ({error}).",
-                                row["run_id"]))
+                if each is not None and counts.get(person, 0) >= each:
                     continue
-                if fits:
-                    db.execute(
-                        "UPDATE runs SET status = ?, owner = ?, attempt = attempt + 1, phase = 'starting', "
-                        "progress = '{}' WHERE run_id = ?", (RUNNING, owner, row["run_id"]))
-                    taken.append(_run(db.execute(
-                        "SELECT * FROM runs WHERE run_id = ?", (row["run_id"],)).fetchone()))
+                run = _readable(db, run_id)
+                if run is not None and alike(run):
+                    taken.append(_taken(db, run_id, owner))
+                    counts[person] = counts.get(person, 0) + 1
         return taken
+
+    def rivals(self, run_id: str, only: Iterable[str] | None = None) -> int:
+        """How many persons have something waiting besides the one whose turn took this run."""
+        with self._read() as db:
+            served = db.execute("SELECT person FROM wishes WHERE run_id = ? AND served", (run_id,)).fetchone()
+            return len({person for _, person in _wishes(db, only)} - {served["person"] if served else ""})
 
     def any_waiting(self, only: Iterable[str] | None = None) -> bool:
         """Whether there is anything to claim."""
         with self._read() as db:
-            return bool(self._waiting(db, only))
+            return bool(_wishes(db, only))
 
     def ask_to_stop(self, run_id: str) -> None:
         """Stop a run: at once if it waits, within one batch if it trains."""
         with self._write() as db:
-            db.execute("UPDATE runs SET status = ?, demands = '[]' WHERE run_id = ? AND status = ?",
-                       (STOPPED, run_id, QUEUED))
+            if db.execute("UPDATE runs SET status = ?, demands = '[]' WHERE run_id = ? AND status = ?",
+                          (STOPPED, run_id, QUEUED)).rowcount:
+                _forget_wishes(db, run_id)
             db.execute("UPDATE runs SET stop = 1 WHERE run_id = ? AND status = ?", (run_id, RUNNING))
 
     # -- writing while training -----------------------------------------------------------------------
@@ -264,19 +328,24 @@ class RunStore:
             if (status == FINISHED or taken_back) and not satisfied(curve, _demands(row["demands"])):
                 db.execute("UPDATE runs SET status = ?, ticket = ?, phase = '', progress = '{}' WHERE run_id = ?",
                            (QUEUED, _next_ticket(db), run_id))
+                db.execute("UPDATE wishes SET served = 0 WHERE run_id = ?", (run_id,))
             else:
                 # The phase stays: it tells in which one a run failed.
                 db.execute(
                     "UPDATE runs SET status = ?, message = ?, demands = '[]', stop = 0, progress = '{}', "
                     "peak_mb = MAX(peak_mb, ?) WHERE run_id = ?", (status, message, peak_mb, run_id))
                 _event(db, run_id, status, message)
+                _forget_wishes(db, run_id)
         return True
 
     def put_back(self, run_id: str, attempt: int) -> None:
-        """Return a run that never began to its old place in the queue."""
+        """Return a run that never began to its old place in the queue, and its turn to whoever had it."""
         with self._write() as db:
-            db.execute("UPDATE runs SET status = ?, owner = '', phase = '' WHERE run_id = ? AND attempt = ? "
-                       "AND status = ?", (QUEUED, run_id, attempt, RUNNING))
+            if db.execute("UPDATE runs SET status = ?, owner = '', phase = '' WHERE run_id = ? AND attempt = ? "
+                          "AND status = ?", (QUEUED, run_id, attempt, RUNNING)).rowcount:
+                db.execute("UPDATE persons SET turn = MIN(persons.turn, wishes.turn) FROM wishes WHERE run_id = ? "
+                           "AND served AND wishes.person = persons.person", (run_id,))
+                db.execute("UPDATE wishes SET served = 0 WHERE run_id = ?", (run_id,))
 
     def interrupt(self, owner: str, message: str) -> list[str]:
         """Mark what a dead owner had running; its epochs stay, and it can be continued."""
@@ -287,6 +356,7 @@ class RunStore:
                     "UPDATE runs SET status = ?, message = ?, demands = '[]', stop = 0, attempt = attempt + 1, "
                     "phase = '', progress = '{}' WHERE run_id = ?", (INTERRUPTED, message, row["run_id"]))
                 _event(db, row["run_id"], INTERRUPTED, message)
+                _forget_wishes(db, row["run_id"])
         return [row["run_id"] for row in rows]
 
     # -- reading --------------------------------------------------------------------------------------
@@ -358,12 +428,47 @@ class RunStore:
             rows = db.execute("SELECT DISTINCT owner FROM runs WHERE status = ?", (RUNNING,)).fetchall()
         return {row["owner"] for row in rows}
 
-    def place(self, run_id: str) -> int:
-        """How many runs wait before this one."""
+    def place(self, run_id: str, most_training: int | None = None) -> int:
+        """How many runs will be taken before this one, if nobody asks for anything more; 0 if it does not wait."""
         with self._read() as db:
-            return db.execute(
-                "SELECT COUNT(*) FROM runs WHERE status = ? AND ticket < (SELECT ticket FROM runs WHERE run_id = ?)",
-                (QUEUED, run_id)).fetchone()[0]
+            order = [waiting for waiting, _ in _order(db, None, most_training)]
+        return order.index(run_id) if run_id in order else 0
+
+    def queue(self, most_training: int | None = None) -> tuple[list[Work], list[Work]]:
+        """What is training, and what waits in the order in which it will be taken, as of one moment."""
+        with self._read() as db:
+            db.execute("BEGIN")
+            rows = {row["run_id"]: row for row in db.execute(
+                "SELECT run_id, status, config, demands, seconds, "
+                "(SELECT MAX(epoch) FROM epochs WHERE epochs.run_id = runs.run_id) AS epochs "
+                "FROM runs WHERE status IN (?, ?) ORDER BY ticket", (QUEUED, RUNNING))}
+            waiting = [rows[run_id] for run_id, _ in _order(db, None, most_training)]
+        training = [row for row in rows.values() if row["status"] == RUNNING]
+        return [_work(row) for row in training], [_work(row) for row in waiting]
+
+    def measured(self, most: int) -> list[Work]:
+        """The runs that were finished latest, with their epochs and what those took."""
+        with self._read() as db:
+            rows = db.execute(
+                "SELECT run_id, config, '[]' AS demands, seconds, "
+                "(SELECT MAX(epoch) FROM epochs WHERE epochs.run_id = runs.run_id) AS epochs "
+                "FROM runs WHERE status = ? ORDER BY ticket DESC LIMIT ?", (FINISHED, most)).fetchall()
+        return [_work(row) for row in rows if row["epochs"]]
+
+    def reached(self, run_ids: Iterable[str]) -> dict[str, int]:
+        """The last stored epoch of each of these runs that has one."""
+        wanted = list(run_ids)
+        marks = ", ".join("?" * len(wanted))
+        with self._read() as db:
+            rows = db.execute(f"SELECT run_id, MAX(epoch) AS epochs FROM epochs WHERE run_id IN ({marks}) "
+                              "GROUP BY run_id", wanted).fetchall()
+        return {row["run_id"]: row["epochs"] for row in rows}
+
+    def waiting_for(self, person: str) -> int:
+        """How many runs wait because this person was the first to ask for them."""
+        with self._read() as db:
+            return db.execute("SELECT COUNT(*) FROM runs JOIN wishes USING (run_id) WHERE status = ? AND person = ? "
+                              "AND first", (QUEUED, person)).fetchone()[0]
 
     def events(self, run_id: str) -> list[tuple[str, str]]:
         """What happened to a run, as (kind, detail), oldest first."""
@@ -441,11 +546,6 @@ class RunStore:
                 part.rename(f"{self.set_aside}{ending}")
 
     @staticmethod
-    def _waiting(db: sqlite3.Connection, only: Iterable[str] | None) -> list[sqlite3.Row]:
-        rows = db.execute("SELECT * FROM runs WHERE status = ? ORDER BY ticket", (QUEUED,)).fetchall()
-        return rows if only is None else [row for row in rows if row["run_id"] in set(only)]
-
-    @staticmethod
     def _hold(db: sqlite3.Connection, run_id: str, attempt: int) -> None:
         row = db.execute("SELECT attempt, status FROM runs WHERE run_id = ?", (run_id,)).fetchone()
         if row is None or row["attempt"] != attempt or row["status"] != RUNNING:
@@ -485,6 +585,51 @@ def _next_ticket(db: sqlite3.Connection) -> int:
     return db.execute("SELECT COALESCE(MAX(ticket), 0) + 1 FROM runs").fetchone()[0]
 
 
+def _next_turn(db: sqlite3.Connection) -> int:
+    return db.execute("SELECT COALESCE(MAX(turn), 0) + 1 FROM persons").fetchone()[0]
+
+
+def _wishes(db: sqlite3.Connection, only: Iterable[str] | None) -> list[tuple[str, str]]:
+    """Each run that waits with each person who wants it; one that nobody is known to want is the nameless person's."""
+    rows = db.execute("SELECT run_id, COALESCE(person, '') FROM runs LEFT JOIN wishes USING (run_id) "
+                      "WHERE status = ? ORDER BY ticket", (QUEUED,)).fetchall()
+    chosen = None if only is None else set(only)
+    return [tuple(row) for row in rows if chosen is None or row[0] in chosen]
+
+
+def _order(db: sqlite3.Connection, only: Iterable[str] | None, most: int | None) -> list[tuple[str, str]]:
+    wishes = _wishes(db, only)
+    if not wishes:
+        return []
+    standing = dict(db.execute("SELECT person, turn FROM persons").fetchall())
+    training = dict(db.execute("SELECT person, COUNT(*) FROM runs JOIN wishes USING (run_id) WHERE status = ? AND "
+                               "served GROUP BY person", (RUNNING,)).fetchall())
+    return turns.order(wishes, standing, training, most)
+
+
+def _readable(db: sqlite3.Connection, run_id: str) -> Run | None:
+    """A waiting run; one whose settings cannot be read is given up instead."""
+    try:
+        return _run(db.execute("SELECT * FROM runs WHERE run_id = ?", (run_id,)).fetchone())
+    except (ValueError, TypeError, KeyError) as error:
+        db.execute("UPDATE runs SET status = ?, message = ? WHERE run_id = ?",
+                   (FAILED, f"This version of the explorer cannot read the run's settings ({error}).", run_id))
+        _forget_wishes(db, run_id)
+        return None
+
+
+def _taken(db: sqlite3.Connection, run_id: str, owner: str) -> Run:
+    db.execute("UPDATE runs SET status = ?, owner = ?, attempt = attempt + 1, phase = 'starting', progress = '{}' "
+               "WHERE run_id = ?", (RUNNING, owner, run_id))
+    return _run(db.execute("SELECT * FROM runs WHERE run_id = ?", (run_id,)).fetchone())
+
+
+def _forget_wishes(db: sqlite3.Connection, run_id: str) -> None:
+    """A run has ended: nobody waits for it any more, and who wants nothing else leaves the ring."""
+    db.execute("DELETE FROM wishes WHERE run_id = ?", (run_id,))
+    db.execute("DELETE FROM persons WHERE person NOT IN (SELECT person FROM wishes)")
+
+
 def _event(db: sqlite3.Connection, run_id: str, kind: str, detail: str) -> None:
     db.execute("INSERT INTO events (run_id, at, kind, detail) VALUES (?, ?, ?, ?)",
                (run_id, time.time(), kind, detail))
@@ -495,3 +640,17 @@ def _run(row: sqlite3.Row, config: RunConfig | None = None) -> Run:
     values |= {"config": config or RunConfig.from_json(row["config"]), "demands": _demands(row["demands"]),
                "stop": bool(row["stop"]), "progress": json.loads(row["progress"])}
     return Run(**values)
+
+
+def _work(row: sqlite3.Row) -> Work:
+    wanted = max((demand["epochs"] for demand in json.loads(row["demands"])), default=0)
+    return Work(row["run_id"], _config(row["config"]), wanted, row["epochs"] or 0, row["seconds"])
+
+
+@lru_cache(maxsize=2_000)
+def _config(text: str) -> RunConfig | None:
+    """Read again and again while runs wait."""
+    try:
+        return RunConfig.from_json(text)
+    except (ValueError, TypeError, KeyError):
+        return None

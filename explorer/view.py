@@ -28,7 +28,8 @@ class View:
         reached: complete epochs in the store, whatever is wanted.
         score: test score after the last epoch shown, if it was taken there.
         scored: epochs after which a test score is known.
-        place: runs that wait before this one.
+        place: runs that will be taken before this one while it waits.
+        wait: seconds until then, from measured times; `None` where nothing like them was measured.
     """
 
     state: str
@@ -39,14 +40,15 @@ class View:
     score: dict[str, Any] | None = None
     scored: tuple[int, ...] = ()
     place: int = 0
+    wait: float | None = None
 
     @property
     def is_live(self) -> bool:
         """Whether it will change by itself."""
         return self.state in (QUEUED, RUNNING)
 
-    def at_place(self, place: int) -> View:
-        return replace(self, place=place)
+    def at_place(self, place: int, wait: float | None = None) -> View:
+        return replace(self, place=place, wait=wait)
 
     @property
     def seconds_per_epoch(self) -> float | None:

@@ -178,7 +178,7 @@ def test_other_devices_are_timed_one_after_another_on_the_next_seeds(engine, mon
     _trained(engine, config.with_(seed=901), engine.hardware.label("cpu"))
     asked = []
 
-    def submit(config: RunConfig, demand: Demand) -> str:
+    def submit(config: RunConfig, demand: Demand, person: str) -> str:
         # This machine may have no such cards: what they would have done is put into the store.
         asked.append((config.seed, demand))
         _trained(engine, config, engine.hardware.label(demand.device))
@@ -202,7 +202,7 @@ def test_a_refused_timing_says_why(engine, monkeypatch):
     monkeypatch.setattr(engine, "hardware", replace(engine.hardware, gpus=(Gpu(0, "Card"),)))
     _trained(engine, config, engine.hardware.label("cpu"))
 
-    def submit(config: RunConfig, demand: Demand) -> str:
+    def submit(config: RunConfig, demand: Demand, person: str) -> str:
         raise QueueFull("10 runs are waiting")
 
     monkeypatch.setattr(engine, "submit", submit)
@@ -219,7 +219,7 @@ def test_a_timing_that_fails_early_says_why(engine, monkeypatch, language):
     monkeypatch.setattr(engine, "hardware", replace(engine.hardware, gpus=(Gpu(0, "Card"),)))
     _trained(engine, config, engine.hardware.label("cpu"))
 
-    def submit(config: RunConfig, demand: Demand) -> str:
+    def submit(config: RunConfig, demand: Demand, person: str) -> str:
         run = _claimed(engine, config, demand)
         engine.store.end(run.run_id, run.attempt, FAILED, "The card has gone.")
         return run.run_id

@@ -35,7 +35,8 @@ def test_defaults_hold_where_nothing_is_set():
 
 @pytest.mark.parametrize("field, value", [
     ("max_parameters", 5_000), ("max_epochs", 7), ("max_samples", 500), ("max_words", 200), ("max_seconds", 9),
-    ("max_queue", 3), ("runs_at_once", 4), ("threads", 1), ("checkpoint_mb", 12),
+    ("max_queue", 3), ("max_queued_per_person", 5), ("max_running_per_person", 2),
+    ("runs_at_once", 4), ("threads", 1), ("checkpoint_mb", 12),
 ])
 def test_each_number_can_be_set(field, value):
     assert getattr(Settings.from_environment({f"EXPLORER_{field.upper()}": f" {value} "}), field) == value

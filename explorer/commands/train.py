@@ -148,6 +148,8 @@ class _Bar:
                 text += f", about {naming.duration(view.seconds_left, WRITTEN)} left"
         else:
             text = f"waiting, {view.place} ahead"
+            if view.wait is not None:
+                text += f", about {naming.duration(view.wait, WRITTEN)}"
         done = round(view.fraction * BAR)
         print(f"\r\033[K[{'█' * done}{'·' * (BAR - done)}] {text}", end="", file=sys.stderr, flush=True)
         self._drawn = True

@@ -12,11 +12,14 @@ from explorer.engine import Engine
 from explorer.lessons import FAILS, HOLDS, OPEN, SWITCHES, reading
 from explorer.lessons.measures import Measured
 from explorer.lessons.presets import LESSONS, available
+from explorer.lessons.ready import ready_parts
 from explorer.ui import predict, state
 from explorer.ui.speech import language, shown, t
 from explorer.words import LANGUAGES
 
 FREE = ""
+# Which lessons are ready is told as of so many seconds ago at most.
+READY_SECONDS = 10
 _MARKS = {HOLDS: ":material/check_circle:", FAILS: ":material/cancel:", OPEN: ":material/pending:"}
 
 
@@ -61,6 +64,27 @@ def load_asked(engine: Engine) -> None:
     controls = st.session_state.pop("lesson_to_load", None)
     if controls is not None:
         load(engine, controls)
+
+
+@st.cache_data(ttl=READY_SECONDS, show_spinner=False)
+def _ready(_engine: Engine, home: str) -> dict[str, int]:
+    return ready_parts(_engine)
+
+
+def ready(engine: Engine) -> dict[str, int]:
+    """The lessons that can be opened with nothing to train, each with the part that can."""
+    return _ready(engine, str(engine.settings.home))
+
+
+def title(name: str) -> str:
+    """What a lesson is called."""
+    return lessons.text(name, language()).title
+
+
+def open_ready(engine: Engine, name: str, part: int) -> None:
+    """Choose a lesson; the run that the controls stood for waits and trains on."""
+    state.put({"lesson": name, "lesson_part": part})
+    load(engine)
 
 
 def show(engine: Engine) -> None:

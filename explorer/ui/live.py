@@ -18,11 +18,13 @@ from explorer.engine import Engine, QueueFull
 from explorer.fields import FieldError, plain
 from explorer.stopping import stopping_epoch
 from explorer.store import DIVERGED, FAILED, FINISHED, INTERRUPTED, QUEUED, STOPPED
-from explorer.ui import predict, state
+from explorer.ui import lessons, predict, state, visitor
 from explorer.ui.speech import labels, language, n, t, told
 from explorer.view import DONE, UNKNOWN, View
 
 REFRESH_SECONDS = 0.3
+# With more runs before one's own, the page offers something to do meanwhile.
+MANY_AHEAD = 4
 # Failing in one of these, it is the data that are at fault.
 DATA_PHASES = ("loading", "downloading", "preparing")
 # What the training line shows: measured like the validation line, or as Keras prints it.
@@ -94,7 +96,7 @@ def _buttons(engine: Engine, config: RunConfig, demand: Demand, run_id: str, vie
 
 def _submit(engine: Engine, config: RunConfig, demand: Demand) -> None:
     try:
-        run_id = engine.submit(config, demand)
+        run_id = engine.submit(config, demand, visitor.person())
     except (FieldError, DeviceError, QueueFull, sqlite3.Error) as error:
         st.session_state["problem"] = str(error)
     else:
@@ -149,6 +151,7 @@ def _panel(engine: Engine, config: RunConfig, demand: Demand, run_id: str, was_l
         if view.epochs and not view.is_live:
             _suggestion(engine, found, config, demand)
         _notice(view, config)
+        _meanwhile(engine, view)
     if view.epochs:
         if not view.is_live:
             _results(view)
@@ -183,7 +186,8 @@ def _status(engine: Engine, view: View) -> None:
     elif view.state == QUEUED and engine.hardware is None:
         text = f"{t('phase.starting')} …"
     elif view.state == QUEUED:
-        text = n("live.status.queued", view.place) if view.place else t("live.status.next")
+        waiting = n("live.status.queued", view.place) if view.place else t("live.status.next")
+        text = t("live.status.wait", waiting=waiting, duration=_about(view.wait))
     elif view.state == DONE and len(view.epochs) < view.demand.epochs and run.status != DIVERGED:
         stop = stopping_epoch([row["val_crossentropy"] for row in view.epochs], view.demand.patience)
         fraction, text = 1.0, t("live.status.stopped", stop=stop, epochs=view.demand.epochs)
@@ -207,6 +211,28 @@ def _status(engine: Engine, view: View) -> None:
         parts.append(run.device or t("live.status.no_device"))
         text = " · ".join(parts)
     st.progress(fraction, text)
+
+
+def _about(seconds: float | None) -> str:
+    """An estimate, no more exact than whole seconds."""
+    if seconds is None:
+        return t("live.status.about.none")
+    whole = max(1, round(seconds))
+    return t("live.status.about", duration=t("duration.seconds", seconds=whole) if whole < 60
+             else naming.duration(whole, language()))
+
+
+def _meanwhile(engine: Engine, view: View) -> None:
+    """Lessons to open while a run waits for long."""
+    if view.state != QUEUED or view.place <= MANY_AHEAD:
+        return
+    found = lessons.ready(engine)
+    if found:
+        st.caption(t("live.meanwhile"))
+        with st.container(horizontal=True, gap="small"):
+            for name, part in found.items():
+                st.button(lessons.title(name), key=f"meanwhile_{name}", type="tertiary", icon=":material/school:",
+                          on_click=lessons.open_ready, args=(engine, name, part), help=t("live.meanwhile.help"))
 
 
 def _failure(view: View, config: RunConfig) -> None:

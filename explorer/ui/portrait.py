@@ -16,6 +16,7 @@ from explorer.engine import Engine, QueueFull
 from explorer.fields import FieldError, plain
 from explorer.store import FAILED, INTERRUPTED, STOPPED
 from explorer.timing import Timing
+from explorer.ui import visitor
 from explorer.ui.speech import language as the_language
 from explorer.ui.speech import shown
 from explorer.view import UNKNOWN
@@ -200,7 +201,7 @@ def _carry_on(engine: Engine, run_id: str, wanted: Demand, found: list[Timing]) 
     for one in found:
         if one.device == device and one.is_missing:
             try:
-                asked_for = engine.submit(one.config, Demand(wanted.epochs, device=device))
+                asked_for = engine.submit(one.config, Demand(wanted.epochs, device=device), visitor.person())
                 st.session_state["timed"] = (run_id, asked_for, one.label)
             except (FieldError, DeviceError, QueueFull) as error:
                 st.session_state["portrait_problem"] = str(error)

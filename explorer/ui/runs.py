@@ -12,6 +12,7 @@ from explorer.config import Demand, RunConfig
 from explorer.devices import DeviceError
 from explorer.engine import Engine, QueueFull
 from explorer.fields import FieldError
+from explorer.ui import visitor
 from explorer.view import DONE, View
 
 # Finished runs that one visitor's page remembers, so that the store is asked for the others alone.
@@ -38,7 +39,7 @@ def submit(engine: Engine, wanted: Sequence[tuple[RunConfig, Demand]]) -> str:
     try:
         # Asked for together, they are trained together where their shapes allow it.
         for demand, group in groupby(sorted(wanted, key=lambda one: repr(one[1])), key=lambda one: one[1]):
-            engine.submit_all([config for config, _ in group], demand)
+            engine.submit_all([config for config, _ in group], demand, visitor.person())
     except (FieldError, DeviceError, QueueFull, sqlite3.Error) as error:
         return str(error)
     return ""

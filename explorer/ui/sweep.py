@@ -14,7 +14,7 @@ from explorer.devices import DeviceError
 from explorer.engine import Engine, QueueFull
 from explorer.fields import FieldError
 from explorer.store import DIVERGED, FINISHED, QUEUED, RUNNING
-from explorer.ui import state
+from explorer.ui import state, visitor
 from explorer.ui.speech import labels, language, n, t, told
 from explorer.view import DONE, UNKNOWN, View, look
 
@@ -183,7 +183,7 @@ def _buttons(engine: Engine, runs: dict[str, RunConfig], looked: dict[str, tuple
 
 def _submit(engine: Engine, configs: list[RunConfig], demand: Demand) -> None:
     try:
-        engine.submit_all(configs, demand)
+        engine.submit_all(configs, demand, visitor.person())
     except (FieldError, DeviceError, QueueFull, sqlite3.Error) as error:
         st.session_state["sweep_problem"] = "sweep.refused", str(error)
 

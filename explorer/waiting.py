@@ -1,0 +1,91 @@
+"""Waiting: how long until a run's turn comes, from what runs like those before it took."""
+
+from __future__ import annotations
+
+import heapq
+import math
+import statistics
+from collections.abc import Hashable, Sequence
+
+from explorer.config import RunConfig
+from explorer.store import Work
+
+# Where no run of the same shape was measured, the nearest one stands for it while its work an epoch is no more than
+# so many times larger or smaller; beyond that it tells nothing.
+NEAR = 4.0
+
+
+def shape(config: RunConfig) -> Hashable:
+    """What the seconds of an epoch hang on; penalties, rates and seeds hardly change them."""
+    return config.dataset, config.num_words, config.hidden, config.batch_size, config.rows
+
+
+def work(config: RunConfig) -> int:
+    """Products of one epoch: parameters times rows."""
+    return config.parameters * config.rows
+
+
+class Paces:
+    """Seconds per epoch as they were measured, by shape.
+
+    Args:
+        measured: runs with their epochs and what those took.
+    """
+
+    def __init__(self, measured: Sequence[Work]):
+        found: dict[Hashable, list[float]] = {}
+        works: dict[Hashable, int] = {}
+        for run in measured:
+            if run.config is not None and run.epochs and run.seconds > 0:
+                key = shape(run.config)
+                found.setdefault(key, []).append(run.seconds / run.epochs)
+                works[key] = work(run.config)
+        self._seconds = {key: statistics.median(values) for key, values in found.items()}
+        self._works = sorted((size, repr(key), key) for key, size in works.items())
+
+    def of(self, config: RunConfig) -> float | None:
+        """Seconds per epoch of a run, `None` where nothing near it was measured."""
+        same = self._seconds.get(shape(config))
+        if same is not None or not self._works:
+            return same
+        wanted = work(config)
+        size, _, key = min(self._works, key=lambda one: abs(math.log(one[0] / wanted)))
+        return self._seconds[key] if 1 / NEAR <= size / wanted <= NEAR else None
+
+
+def seconds_left(run: Work, paces: Paces) -> float | None:
+    """What a run still takes, by its own epochs where it has some; early stopping may end it sooner."""
+    left = max(0, run.wanted - run.epochs)
+    pace = run.seconds / run.epochs if run.epochs and run.seconds > 0 else run.config and paces.of(run.config)
+    return None if pace is None else left * pace
+
+
+def forecast(training: Sequence[Work], queued: Sequence[Work], paces: Paces,
+             places: int) -> dict[str, tuple[int, float | None]]:
+    """Where every waiting run stands, if nobody asks for anything more.
+
+    Each place gets the next run when it is free. Runs that are trained as one stack share its seconds, so that adding
+    theirs up is right for them too.
+
+    Args:
+        training: what the places are busy with.
+        queued: what waits, in the order in which it will be taken.
+        places: runs trained side by side.
+
+    Returns:
+        For each run how many are taken before it, and the seconds until it is taken; `None` as soon as one before it
+        is like nothing that was measured.
+    """
+    free = [0.0] * places
+    known = True
+    # More runs than places are stacks: the longest first, each where least is to be done.
+    for left in sorted((seconds_left(run, paces) for run in training), key=lambda left: -(left or 0.0)):
+        known = known and left is not None
+        heapq.heapreplace(free, free[0] + (left or 0.0))
+    found: dict[str, tuple[int, float | None]] = {}
+    for place, run in enumerate(queued):
+        found[run.run_id] = place, free[0] if known else None
+        left = seconds_left(run, paces)
+        known = known and left is not None
+        heapq.heapreplace(free, free[0] + (left or 0.0))
+    return found
