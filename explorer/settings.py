@@ -17,6 +17,12 @@ class SettingError(ValueError):
     """An environment variable that cannot be used; the message names it, what is allowed, what came."""
 
 
+def unusable_home(settings: Settings, error: Exception) -> SettingError:
+    """What is said where the store cannot be opened."""
+    return SettingError(f"EXPLORER_HOME: expected a folder on a local disk that can be written, received "
+                        f"{str(settings.home)!r} ({error}).")
+
+
 def default_home(environ: Mapping[str, str], platform: str = sys.platform) -> Path:
     """The user's data folder by the platform's convention, with the explorer's own folder in it.
 
