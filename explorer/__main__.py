@@ -1,4 +1,4 @@
-"""The command line: train, warm, doctor and bench, without the page."""
+"""The command line: train, warm, runs, doctor and bench, without the page."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ def main(arguments: list[str] | None = None) -> int:
     Returns:
         The exit code: 0, 1 where the work failed, 2 where the command was not understood.
     """
-    from explorer.commands import bench, doctor, train, warm
+    from explorer.commands import bench, doctor, runs, train, warm
 
     parser = argparse.ArgumentParser(
         prog="python -m explorer", description="See neural networks overfit and be regularized, without the page.")
     commands = parser.add_subparsers(dest="command", required=True)
-    for command in (train, warm, doctor, bench):
+    for command in (train, warm, runs, doctor, bench):
         command.add_to(commands)
     given = parser.parse_args(arguments)
     try:
