@@ -1,4 +1,4 @@
-"""The command line: train, doctor and bench, without the page."""
+"""The command line: train, warm, runs, doctor and bench, without the page."""
 
 from __future__ import annotations
 
@@ -14,20 +14,19 @@ def main(arguments: list[str] | None = None) -> int:
     Returns:
         The exit code: 0, 1 where the work failed, 2 where the command was not understood.
     """
-    from explorer.commands import bench, doctor, train
+    from explorer.commands import bench, doctor, runs, train, warm
 
     parser = argparse.ArgumentParser(
         prog="python -m explorer", description="See neural networks overfit and be regularized, without the page.")
     commands = parser.add_subparsers(dest="command", required=True)
-    for command in (train, doctor, bench):
+    for command in (train, warm, runs, doctor, bench):
         command.add_to(commands)
     given = parser.parse_args(arguments)
     try:
-        settings = Settings.from_environment()
+        return given.run(given, Settings.from_environment())
     except SettingError as error:
         print(error, file=sys.stderr)
         return 2
-    return given.run(given, settings)
 
 
 if __name__ == "__main__":

@@ -181,14 +181,7 @@ class RunConfig:
         Args:
             data_version: fingerprint of the data set's content (`explorer.data.version`).
         """
-        identity = {
-            "config": asdict(self),
-            "data": data_version,
-            "training": TRAINING_VERSION,
-            "libraries": library_versions(),
-        }
-        text = json.dumps(identity, sort_keys=True, separators=(",", ":"))
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
+        return identity(asdict(self), data_version, TRAINING_VERSION, library_versions())
 
     @classmethod
     def from_json(cls, text: str) -> RunConfig:
@@ -203,6 +196,13 @@ class RunConfig:
         if "dataset" in changes and changes["dataset"] != self.dataset:
             changes = {"num_words": None, "train_samples": None, **changes}
         return replace(self, **changes)
+
+
+def identity(config: dict[str, Any], data_version: str, training: int, libraries: dict[str, str]) -> str:
+    """The `run_id` of settings that some version of the explorer has trained; see `RunConfig.run_id`."""
+    values = {"config": config, "data": data_version, "training": training, "libraries": libraries}
+    text = json.dumps(values, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 @dataclass(frozen=True)
@@ -239,4 +239,5 @@ def library_versions() -> dict[str, str]:
     return versions
 
 
-__all__ = ["RunConfig", "Demand", "FieldError", "KINDS", "DEMAND_KINDS", "library_versions", "TRAINING_VERSION"]
+__all__ = ["RunConfig", "Demand", "FieldError", "KINDS", "DEMAND_KINDS", "identity", "library_versions",
+           "TRAINING_VERSION"]

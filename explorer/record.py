@@ -75,8 +75,7 @@ class Record:
         if outcome.reason == "finished":
             self.close(FINISHED, message, score=self._score)
         elif outcome.reason == "diverged":
-            self.close(DIVERGED, f"The loss stopped being a number in epoch {outcome.state.epoch}: the learning rate "
-                                 f"{self.config.learning_rate:g} is too large for these settings.")
+            self.close(DIVERGED, diverged(self.config, outcome.state.epoch))
         elif said:
             self.close(said, message or farewell(said), obeyed=True)
         else:
@@ -119,6 +118,12 @@ class Keeper:
                              "going on will start from the first epoch. Free some disk space.")
         self._last = time.monotonic()
         self._cost = self._last - began
+
+
+def diverged(config: RunConfig, epoch: int) -> str:
+    """What is said of a run whose loss stopped being a number."""
+    return (f"The loss stopped being a number in epoch {epoch}: the learning rate {config.learning_rate:g} is too "
+            "large for these settings.")
 
 
 def farewell(said: str) -> str:

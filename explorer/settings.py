@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
@@ -10,11 +11,19 @@ from pathlib import Path
 
 # A limit below the smallest run would allow none.
 SMALLEST = {"max_samples": 50, "max_words": 10}
+# It becomes part of a header: nothing that could end it, or begin another rule.
+_ORIGIN = re.compile(r"https?://(\*\.)?[0-9A-Za-z-]+(\.[0-9A-Za-z-]+)*(:\d{1,5})?")
 APP_FOLDER = "overfitting-explorer"
 
 
 class SettingError(ValueError):
     """An environment variable that cannot be used; the message names it, what is allowed, what came."""
+
+
+def unusable_home(settings: Settings, error: Exception) -> SettingError:
+    """What is said where the store cannot be opened."""
+    return SettingError(f"EXPLORER_HOME: expected a folder on a local disk that can be written, received "
+                        f"{str(settings.home)!r} ({error}).")
 
 
 def default_home(environ: Mapping[str, str], platform: str = sys.platform) -> Path:
@@ -65,6 +74,8 @@ class Settings:
         threads: threads of one run; results are compared bit for bit on one number only.
         checkpoint_mb: disk space for checkpoints, in megabytes; the oldest go first.
         device: `any`, or `cpu` to leave graphics cards alone.
+        frame_ancestors: who may show the page of `explorer/ui/hosted.py` in a frame: `self`, `none`, `any`, or origins of others
+            besides, as `https://huggingface.co https://*.hf.space`.
     """
 
     home: Path
@@ -81,6 +92,7 @@ class Settings:
     threads: int = _cores()
     checkpoint_mb: int = 2_000
     device: str = "any"
+    frame_ancestors: str = "self"
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] | None = None) -> Settings:
@@ -88,7 +100,7 @@ class Settings:
 
         Raises:
             SettingError: a variable holds something else than a whole number that is large enough
-                (or `any` or `cpu` for EXPLORER_DEVICE).
+                (or what EXPLORER_DEVICE and EXPLORER_FRAME_ANCESTORS allow).
         """
         environ = os.environ if environ is None else environ
         values: dict[str, object] = {}
@@ -103,6 +115,11 @@ class Settings:
                 if text not in ("any", "cpu"):
                     raise SettingError(f"{name}: expected any or cpu, received {text!r}.")
                 values[field.name] = text
+            elif field.name == "frame_ancestors":
+                if text not in ("self", "none", "any") and not all(map(_ORIGIN.fullmatch, text.split())):
+                    raise SettingError(f"{name}: expected self, none, any, or origins like https://huggingface.co, "
+                                       f"received {text!r}.")
+                values[field.name] = " ".join(text.split())
             else:
                 least = SMALLEST.get(field.name, 1)
                 if not text.isascii() or not text.isdigit() or len(text) > 15 or int(text) < least:

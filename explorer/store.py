@@ -22,12 +22,18 @@ from explorer.stopping import satisfied
 # States of a run. `queued` and `running` change by themselves; the others are final until a new request.
 QUEUED, RUNNING, FINISHED, STOPPED, FAILED, INTERRUPTED, DIVERGED = (
     "queued", "running", "finished", "stopped", "failed", "interrupted", "diverged")
+# What becomes of a run that comes from another store, see `RunStore.adopt`.
+NEW, LONGER, OTHER, KNOWN, BUSY = "new", "longer", "other", "known", "busy"
 BUSY_SECONDS = 60.0
 # Checking the whole file takes a tenth of a second for this size; a larger one would delay the page.
 MOST_CHECKED = 64_000_000
 
 # The numbers of an epoch by which runs are compared.
 BRIEF = ("epoch", "train_crossentropy", "val_crossentropy", "val_accuracy")
+
+# What of a row of `runs` goes along to another store.
+_CARRIED = ("run_id", "config", "versions", "created_at", "status", "message", "device", "threads", "seconds",
+            "peak_mb")
 
 _SCHEMA = (
     """
@@ -126,6 +132,34 @@ class Work:
     wanted: int
     epochs: int
     seconds: float
+
+
+@dataclass(frozen=True)
+class Carried:
+    """A run with all that is known of it, as it goes from one store to another.
+
+    Attributes:
+        config: its settings as JSON, in the form in which they have made its identity.
+        versions: of the libraries that trained it.
+        epochs, scores: as `RunStore.epochs` and `RunStore.scores` give them.
+    """
+
+    run_id: str
+    config: str
+    versions: dict[str, str]
+    created_at: float
+    status: str
+    message: str
+    device: str
+    threads: int
+    seconds: float
+    peak_mb: float
+    epochs: list[dict[str, Any]]
+    scores: dict[int, dict[str, Any]]
+
+    @property
+    def is_live(self) -> bool:
+        return self.status in (QUEUED, RUNNING)
 
 
 class RunStore:
@@ -487,6 +521,65 @@ class RunStore:
             rows = db.execute("SELECT status, COUNT(*) AS n FROM runs GROUP BY status").fetchall()
         return {row["status"]: row["n"] for row in rows}
 
+    # -- from store to store --------------------------------------------------------------------------
+
+    def run_ids(self) -> list[str]:
+        """Every run, the oldest first."""
+        with self._read() as db:
+            return [row["run_id"] for row in db.execute("SELECT run_id FROM runs ORDER BY created_at, run_id")]
+
+    def carried(self, run_id: str) -> Carried | None:
+        """A run with all that is known of it as of one moment, or `None` where it is not known."""
+        with self._read() as db:
+            db.execute("BEGIN")
+            row = db.execute("SELECT * FROM runs WHERE run_id = ?", (run_id,)).fetchone()
+            if row is None:
+                return None
+            scores = db.execute("SELECT epoch, metrics FROM scores WHERE run_id = ?", (run_id,)).fetchall()
+            return Carried(
+                *(row[name] if name != "versions" else json.loads(row[name]) for name in _CARRIED),
+                _epochs(db, run_id), {score["epoch"]: json.loads(score["metrics"]) for score in scores})
+
+    def adopt(self, runs: Iterable[Carried]) -> dict[str, str]:
+        """Take over runs that another store has trained, all of them in one moment.
+
+        Returns:
+            What became of each, by its `run_id`: `NEW`; `LONGER`, where fewer of its epochs were known and those
+            agree; `OTHER`, where they do not agree; `KNOWN`, where as many were known, and `BUSY`, where it waits or
+            trains here: these two stay as they are.
+        """
+        became: dict[str, str] = {}
+        with self._write(lasting=True) as db:
+            for run in runs:
+                row = db.execute("SELECT status FROM runs WHERE run_id = ?", (run.run_id,)).fetchone()
+                here = _epochs(db, run.run_id)
+                if row and row["status"] in (QUEUED, RUNNING):
+                    became[run.run_id] = BUSY
+                    continue
+                if row and len(here) >= len(run.epochs):
+                    became[run.run_id] = KNOWN
+                    continue
+                agree = all(_timeless(one) == _timeless(two) for one, two in zip(here, run.epochs))
+                became[run.run_id] = NEW if row is None else LONGER if agree else OTHER
+                self._take_over(db, run, keep_scores=agree)
+        return became
+
+    def _take_over(self, db: sqlite3.Connection, run: Carried, keep_scores: bool) -> None:
+        db.execute("INSERT OR IGNORE INTO runs (run_id, config, versions, created_at, status) VALUES (?, ?, ?, ?, ?)",
+                   (run.run_id, run.config, json.dumps(run.versions), run.created_at, run.status))
+        # One attempt more: it is not to be mistaken for a run that nobody has begun.
+        db.execute("UPDATE runs SET status = ?, message = ?, device = ?, threads = ?, seconds = ?, peak_mb = ?, "
+                   "attempt = attempt + 1, demands = '[]', stop = 0, progress = '{}' WHERE run_id = ?",
+                   (run.status, run.message, run.device, run.threads, run.seconds, run.peak_mb, run.run_id))
+        db.execute("DELETE FROM epochs WHERE run_id = ?", (run.run_id,))
+        if not keep_scores:
+            db.execute("DELETE FROM scores WHERE run_id = ?", (run.run_id,))
+        db.executemany("INSERT INTO epochs VALUES (?, ?, ?)",
+                       [(run.run_id, row["epoch"], _metrics(row)) for row in run.epochs])
+        db.executemany("INSERT OR REPLACE INTO scores VALUES (?, ?, ?)",
+                       [(run.run_id, epoch, _metrics(score)) for epoch, score in run.scores.items()])
+        _event(db, run.run_id, "imported", f"{len(run.epochs)} epochs")
+
     # -- the file -------------------------------------------------------------------------------------
 
     def _connect(self) -> sqlite3.Connection:
@@ -579,6 +672,10 @@ def _metrics(metrics: dict[str, Any]) -> str:
 def _epochs(db: sqlite3.Connection, run_id: str) -> list[dict[str, Any]]:
     rows = db.execute("SELECT metrics FROM epochs WHERE run_id = ? ORDER BY epoch", (run_id,))
     return [json.loads(row["metrics"]) for row in rows]
+
+
+def _timeless(row: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in row.items() if name != "seconds"}
 
 
 def _next_ticket(db: sqlite3.Connection) -> int:

@@ -11,19 +11,19 @@ from dataclasses import fields
 from typing import Any
 
 from explorer import diagnosis, history, naming
+from explorer.commands.bar import Bar
 from explorer.config import DEMAND_KINDS, KINDS, Demand, RunConfig
 from explorer.data import default_dataset
 from explorer.devices import DeviceError
 from explorer.engine import Engine, QueueFull
 from explorer.fields import FieldError, Flag
 from explorer.limits import require
-from explorer.settings import Settings
+from explorer.settings import Settings, unusable_home
 from explorer.store import DIVERGED, FAILED, RUNNING
 from explorer.view import DONE, View
 from explorer.words import WRITTEN, say
 
 POLL_SECONDS = 0.05
-BAR = 24
 
 
 def add_to(commands: Any) -> None:
@@ -56,9 +56,7 @@ def run(given: argparse.Namespace, settings: Settings) -> int:
         # A device by hand is checked against the machine, so the worker has to look first.
         engine = Engine(settings, warm=demand.device.startswith("gpu"), own_only=True)
     except (OSError, sqlite3.Error) as error:
-        print(f"EXPLORER_HOME: expected a folder on a local disk that can be written, received "
-              f"{str(settings.home)!r} ({error}).", file=sys.stderr)
-        return 2
+        raise unusable_home(settings, error) from error
     try:
         while demand.device.startswith("gpu") and engine.hardware is None and not engine.is_broken:
             time.sleep(POLL_SECONDS)
@@ -83,7 +81,7 @@ def _request(given: argparse.Namespace, settings: Settings) -> tuple[RunConfig, 
 
 def _follow(engine: Engine, run_id: str, config: RunConfig, demand: Demand, as_json: bool) -> int:
     told, stopping = 0, False
-    bar = _Bar(enabled=not as_json and sys.stderr.isatty())
+    bar = Bar(enabled=not as_json)
     while True:
         try:
             view = engine.look(run_id, demand)
@@ -94,7 +92,7 @@ def _follow(engine: Engine, run_id: str, config: RunConfig, demand: Demand, as_j
             if not view.is_live:
                 bar.clear()
                 return _end(view, config, as_json)
-            bar.draw(view)
+            bar.draw(view.fraction, _doing(view))
             time.sleep(POLL_SECONDS)
         except KeyboardInterrupt:
             if stopping:
@@ -133,31 +131,14 @@ def _line(row: dict[str, Any], demand: Demand) -> str:
             f"validation {number('val_crossentropy')}  accuracy {number('val_accuracy')}  {row['seconds']:.2f} s")
 
 
-class _Bar:
-    """A progress bar on a terminal; nothing anywhere else."""
-
-    def __init__(self, enabled: bool):
-        self._enabled, self._drawn = enabled, False
-
-    def draw(self, view: View) -> None:
-        if not self._enabled:
-            return
-        if view.state == RUNNING:
-            text = say(f"phase.{view.run.phase}", WRITTEN)
-            if view.seconds_left is not None:
-                text += f", about {naming.duration(view.seconds_left, WRITTEN)} left"
-        else:
-            text = f"waiting, {view.place} ahead"
-            if view.wait is not None:
-                text += f", about {naming.duration(view.wait, WRITTEN)}"
-        done = round(view.fraction * BAR)
-        print(f"\r\033[K[{'█' * done}{'·' * (BAR - done)}] {text}", end="", file=sys.stderr, flush=True)
-        self._drawn = True
-
-    def clear(self) -> None:
-        if self._drawn:
-            print("\r\033[K", end="", file=sys.stderr, flush=True)
-            self._drawn = False
+def _doing(view: View) -> str:
+    if view.state != RUNNING:
+        text = f"waiting, {view.place} ahead"
+        return text if view.wait is None else f"{text}, about {naming.duration(view.wait, WRITTEN)}"
+    text = say(f"phase.{view.run.phase}", WRITTEN)
+    if view.seconds_left is not None:
+        text += f", about {naming.duration(view.seconds_left, WRITTEN)} left"
+    return text
 
 
 def _escaped(text: str) -> str:

@@ -9,7 +9,7 @@ import sqlite3
 import streamlit as st
 
 from explorer.engine import Engine
-from explorer.settings import SettingError, Settings
+from explorer.settings import SettingError, Settings, unusable_home
 
 
 @st.cache_resource(show_spinner=False)
@@ -23,8 +23,7 @@ def engine() -> Engine:
     try:
         started = Engine(settings)
     except (OSError, sqlite3.Error) as error:
-        raise SettingError(f"EXPLORER_HOME: expected a folder on a local disk that can be written, received "
-                           f"{str(settings.home)!r} ({error}).") from error
+        raise unusable_home(settings, error) from error
     atexit.register(started.close)
     return started
 

@@ -1,6 +1,7 @@
 """What a visitor waits for, and what it costs: a real server, a real browser, medians of several rounds.
 
-Use: python -m tests.benchmarks.page [rounds]; set EXPLORER_DATA_DIR to the folder of imdb.npz.
+Use: python -m tests.benchmarks.page [rounds]; set EXPLORER_DATA_DIR to the folder of imdb.npz. With `cold` after the
+rounds: only the way from the start of a server to the first epoch, with either of the two servers in turn.
 """
 
 from __future__ import annotations
@@ -34,13 +35,13 @@ DATASET = "imdb" if os.environ.get("EXPLORER_DATA_DIR") else "reviews"
 class Server:
     """`streamlit run` on a home of its own."""
 
-    def __init__(self, home: Path):
+    def __init__(self, home: Path, script: str = "streamlit_app.py"):
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port = probe.getsockname()[1]
         self.home, self.began = home, time.perf_counter()
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "streamlit", "run", "streamlit_app.py", "--server.port", str(self.port),
+            [sys.executable, "-m", "streamlit", "run", script, "--server.port", str(self.port),
              "--server.headless", "true"],
             cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
             env={**os.environ, "EXPLORER_HOME": str(home)})
@@ -187,13 +188,36 @@ def one_round(browser, figures: dict[str, list[float]], seed: int) -> None:
         shutil.rmtree(home, ignore_errors=True)
 
 
+def cold(browser, figures: dict[str, list[float]], seed: int) -> None:
+    """From the start of a server to the first epoch, for who comes at once and for who comes a little later."""
+    for wait in (0, 10):
+        for script in ("streamlit_app.py", "explorer/ui/hosted.py"):
+            home = Path(tempfile.mkdtemp())
+            server = Server(home, script)
+            try:
+                time.sleep(wait)
+                came = server.began if wait == 0 else time.perf_counter()
+                page = browser.new_context(viewport={"width": 1280, "height": 900}).new_page()
+                page.goto(server.address(seed=seed))
+                name = f"{script}, " + ("from its start" if wait == 0 else f"first visit {wait} s after its start")
+                figures.setdefault(f"{name}, to a page that can be used [s]", []).append(
+                    waited(page, "button:has-text('Train')", came))
+                page.get_by_role("button", name="Train", exact=True).click()
+                stored(home, 1)
+                figures.setdefault(f"{name}, to the first epoch stored [s]", []).append(time.perf_counter() - came)
+                page.close()
+            finally:
+                server.close()
+                shutil.rmtree(home, ignore_errors=True)
+
+
 def main() -> None:
     rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 3
     figures: dict[str, list[float]] = {}
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=FLAGS)
         for number in range(rounds):
-            one_round(browser, figures, seed=100 + 2 * number)
+            (cold if "cold" in sys.argv else one_round)(browser, figures, 100 + 2 * number)
         browser.close()
     print(f"{rounds} rounds; median (least to most)")
     for name, values in figures.items():

@@ -1,0 +1,96 @@
+"""What a hosted page needs besides the page: an engine from the start, a route that tells its health, safe headers."""
+
+from __future__ import annotations
+
+import importlib
+import threading
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import Any
+
+from anyio import to_thread
+from starlette.datastructures import MutableHeaders
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+from starlette.routing import Route
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from explorer.settings import SettingError, Settings
+from explorer.ui import engines
+
+# What the page draws with; imported while nobody waits for it.
+PAGE = ("comparison", "controls", "lessons", "live", "portrait", "state", "sweep")
+HEALTH = "/healthz"
+
+
+def options() -> dict[str, Any]:
+    """What `st.App` is made with besides its page.
+
+    Raises:
+        SettingError: an EXPLORER_* variable cannot be used; said when the server starts, not on the first visit.
+    """
+    return {"lifespan": _lifespan, "routes": [Route(HEALTH, _health)],
+            "middleware": [Middleware(Headers, headers=headers(Settings.from_environment().frame_ancestors))]}
+
+
+def headers(frame_ancestors: str) -> dict[str, str]:
+    """Security headers of every answer.
+
+    Args:
+        frame_ancestors: who may show the page in a frame, see `Settings`.
+    """
+    found = {
+        "X-Content-Type-Options": "nosniff",
+        # The address holds what somebody has been doing.
+        "Referrer-Policy": "same-origin",
+    }
+    if frame_ancestors != "any":
+        sources = {"self": "'self'", "none": "'none'"}.get(frame_ancestors, f"'self' {frame_ancestors}")
+        found["Content-Security-Policy"] = f"frame-ancestors {sources}"
+    # It cannot name others; browsers that know the policy above go by that.
+    if frame_ancestors in ("self", "none"):
+        found["X-Frame-Options"] = {"self": "SAMEORIGIN", "none": "DENY"}[frame_ancestors]
+    return found
+
+
+class Headers:
+    """Middleware that adds headers to every answer; a socket passes untouched."""
+
+    def __init__(self, app: ASGIApp, headers: Mapping[str, str]):
+        self._app, self._headers = app, headers
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                MutableHeaders(scope=message).update(self._headers)
+            await send(message)
+
+        await self._app(scope, receive, send_with_headers if scope["type"] == "http" else send)
+
+
+@asynccontextmanager
+async def _lifespan(app: Any) -> AsyncIterator[None]:
+    await to_thread.run_sync(engines.begin)
+    threading.Thread(target=_import_page, name="page-imports", daemon=True).start()
+    yield
+    try:
+        await to_thread.run_sync(engines.engine().close)
+    except SettingError:
+        pass  # there has never been one
+
+
+def _import_page() -> None:
+    for name in PAGE:
+        importlib.import_module(f"explorer.ui.{name}")
+
+
+def _health(request: Request) -> JSONResponse:
+    """200 where runs can be trained or are about to be, 503 where they cannot."""
+    try:
+        engine = engines.engine()
+    except SettingError:
+        return JSONResponse({"status": "no store"}, 503)
+    if engine.is_broken:
+        return JSONResponse({"status": "training does not start"}, 503)
+    return JSONResponse({"status": "ok", "worker": "ready" if engine.hardware else "starting"})
