@@ -62,6 +62,7 @@ class Settings:
         threads: threads of one run; results are compared bit for bit on one number only.
         checkpoint_mb: disk space for checkpoints, in megabytes; the oldest go first.
         device: `any`, or `cpu` to leave graphics cards alone.
+        class_wall: whether the page shows everybody's runs on one picture.
     """
 
     home: Path
@@ -76,6 +77,7 @@ class Settings:
     threads: int = _cores()
     checkpoint_mb: int = 2_000
     device: str = "any"
+    class_wall: bool = True
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] | None = None) -> Settings:
@@ -83,7 +85,7 @@ class Settings:
 
         Raises:
             SettingError: a variable holds something else than a whole number that is large enough
-                (or `any` or `cpu` for EXPLORER_DEVICE).
+                (or `any` or `cpu` for EXPLORER_DEVICE, `on` or `off` for EXPLORER_CLASS_WALL).
         """
         environ = os.environ if environ is None else environ
         values: dict[str, object] = {}
@@ -98,6 +100,10 @@ class Settings:
                 if text not in ("any", "cpu"):
                     raise SettingError(f"{name}: expected any or cpu, received {text!r}.")
                 values[field.name] = text
+            elif field.name == "class_wall":
+                if text not in ("on", "off"):
+                    raise SettingError(f"{name}: expected on or off, received {text!r}.")
+                values[field.name] = text == "on"
             else:
                 least = SMALLEST.get(field.name, 1)
                 if not text.isascii() or not text.isdigit() or len(text) > 15 or int(text) < least:
