@@ -8,7 +8,7 @@ from explorer.ui import engines
 
 engines.begin()  # while the page imports what it draws with, the worker imports what it trains with
 
-from explorer.ui import comparison, controls, lessons, live, portrait, state, sweep, wall  # noqa: E402
+from explorer.ui import comparison, controls, lessons, links, live, portrait, state, sweep, wall  # noqa: E402
 from explorer.ui.speech import t, told  # noqa: E402
 
 st.set_page_config(page_title=t("page.title"), page_icon="📉", layout="wide")
@@ -50,5 +50,7 @@ with st.container():
 
 with st.expander(t("page.reading"), icon=":material/help:"):
     st.markdown(t("page.reading.text"))
+
+links.show(engine)
 
 engines.settle()
