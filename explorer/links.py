@@ -148,7 +148,7 @@ def base_of(address: str) -> str:
         sound = False
     if not sound:
         raise FieldError("address", allowed, address)
-    base = f"{parts.scheme}://{parts.netloc}{parts.path}"
+    base = f"{parts.scheme}://{parts.netloc}{parts.path or '/'}"
     if len(base) > LONGEST_BASE or not base.isprintable() or not base.isascii() or any(c in base for c in " <>\"'`\\"):
         raise FieldError("address", allowed, address)
     return base

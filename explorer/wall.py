@@ -160,7 +160,7 @@ def chart(language: str = "en") -> alt.LayerChart:
     """
     regularizers = [naming.option("regularizer", name, language) for name in REGULARIZERS]
     dropouts = [say(f"wall.dropout.{name}", language) for name in ("without", "with")]
-    legend = {"orient": "top", "symbolSize": 110, "labelLimit": 200}
+    legend = {"symbolSize": 110, "labelLimit": 200}
     x = alt.X("parameters:Q", title=say("wall.parameters", language),
               scale=alt.Scale(type="log", nice=False, padding=14),
               axis=alt.Axis(format="~s", tickCount=6, grid=False, labelOverlap=True))
@@ -175,9 +175,12 @@ def chart(language: str = "en") -> alt.LayerChart:
     # By its key, a run stays the same drawing wherever its next epoch moves it.
     base = alt.Chart(alt.NamedData(DATA)).encode(x=x, y=y, key=alt.Key("point:Q"))
     marks = base.mark_point(filled=True, size=110, cursor="pointer", strokeWidth=0).encode(
-        color=alt.Color("regularizer:N", title=say("control.regularizer", language), legend=alt.Legend(**legend),
+        color=alt.Color("regularizer:N", title=say("control.regularizer", language),
+                        legend=alt.Legend(orient="top", **legend),
                         scale=alt.Scale(domain=regularizers, range=list(COLOURS))),
-        shape=alt.Shape("dropout:N", title=None, legend=alt.Legend(**legend),
+        shape=alt.Shape("dropout:N", title=None,
+                        # Below, for on a telephone there is no room for two beside one another.
+                        legend=alt.Legend(orient="bottom", symbolFillColor=COLOURS[0], **legend),
                         scale=alt.Scale(domain=dropouts, range=list(SHAPES))),
         opacity=alt.condition("datum.is_live", alt.value(0.4), alt.value(0.9)),
         tooltip=tooltip).add_params(clicked)

@@ -94,7 +94,7 @@ def test_a_seed_beside_settings_is_a_setting_and_no_seed_of_the_lesson():
 
 
 @pytest.mark.parametrize("given, base", [
-    ("https://a.example/x/?lesson=dropout#top", "https://a.example/x/"), (" http://localhost:8501 ", "http://localhost:8501")])
+    ("https://a.example/x/?lesson=dropout#top", "https://a.example/x/"), (" http://localhost:8501 ", "http://localhost:8501/")])
 def test_where_the_page_is(given, base):
     assert links.base_of(given) == base
 
