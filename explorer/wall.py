@@ -139,9 +139,10 @@ def frame(points: Sequence[Point], opened: RunConfig | None = None, language: st
         "state": say("state.training" if one.is_live else "wall.over", language),
         "epochs": one.epochs,
     } for one in points]
+    # Named, so that a wall without runs has columns of the same kinds, and its first run is but new data.
     kinds = {"point": "int64", "parameters": "int64", "height": "float64", "best": "float64", "best_epoch": "int64",
-             "regularizer": "object", "dropout": "object", "is_live": "bool", "opened": "bool", "run": "object",
-             "data": "object", "state": "object", "epochs": "int64"}
+             "regularizer": "string", "dropout": "string", "is_live": "bool", "opened": "bool", "run": "string",
+             "data": "string", "state": "string", "epochs": "int64"}
     return pd.DataFrame(rows, columns=list(kinds)).astype(kinds)
 
 

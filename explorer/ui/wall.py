@@ -59,7 +59,7 @@ def _panel(engine: Engine, config: RunConfig) -> None:
              for point in sorted(points, key=lambda point: point.best)}
     st.selectbox(t("wall.open"), list(names), index=None, key="wall_open", filter_mode=None,
                  placeholder=t("wall.open.none"), help=t("wall.open.help"), disabled=not names,
-                 format_func=names.get, on_change=_chosen, args=(points,))
+                 format_func=names.__getitem__, on_change=_chosen, args=(points,))
     if any(rows["height"] < rows["best"]):
         st.caption(t("wall.beyond"))
 
