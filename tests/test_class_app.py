@@ -12,7 +12,7 @@ from explorer.config import Demand, RunConfig
 from explorer.lessons.presets import available
 from explorer.words import LANGUAGES, say
 
-from .test_app import _labels, _plain, _Page, _texts, _widgets, own_page, page, sound  # noqa: F401
+from .test_app import _labels, _Page, _plain, _texts, _widgets, own_page, page, sound  # noqa: F401
 
 TINY = RunConfig(dataset="digits", hidden=(4,), seed=9_100)
 # Widgets of the sidebar that stand for a control.
@@ -50,7 +50,8 @@ def test_a_run_that_somebody_trains_is_on_everybodys_wall_and_opens_there(page: 
     box = other.selectbox(key="wall_open")
     assert len(box.options) == 1 and box.options[0].endswith("· 4")
     sound(box.select_index(0).run())
-    assert dict(other.query_params) == query(TINY, Demand(2)) | {"compare": "dataset:digits,hidden:4,seed:9100,epochs:2"}
+    kept = {"compare": "dataset:digits,hidden:4,seed:9100,epochs:2"}
+    assert dict(other.query_params) == query(TINY, Demand(2)) | kept
     assert other.selectbox(key="wall_open").value is None and "Trained" in _labels(other)
     # Runs of other data lie on another wall.
     sound(other.selectbox(key="wall_dataset").select("reviews").run())

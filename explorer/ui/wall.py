@@ -52,7 +52,7 @@ def _panel(engine: Engine, config: RunConfig) -> None:
     st.caption(" · ".join([n("wall.runs", len(points)), *([n("wall.live", live)] if live else [])])
                if points else t("wall.empty"))
     rows = wall.frame(points, config, language())
-    st.vega_lite_chart(rows, _spec(language()), key=_CHART, width="stretch", alt=wall.describe(points, language()),
+    st.vega_lite_chart(rows, _spec(language()), key=_CHART, width="stretch", alt=wall.describe(language()),
                        on_select=lambda: _clicked(points))
     # By their numbers: the order changes while one chooses.
     names = {point.number: f"{point.best:.3f} · {naming.short(point.config, language())}"
