@@ -8,7 +8,7 @@ from explorer.ui import engines
 
 engines.begin()  # while the page imports what it draws with, the worker imports what it trains with
 
-from explorer.ui import comparison, controls, lessons, live, portrait, state, sweep  # noqa: E402
+from explorer.ui import comparison, controls, lessons, links, live, portrait, state, sweep, wall  # noqa: E402
 from explorer.ui.speech import t, told  # noqa: E402
 
 st.set_page_config(page_title=t("page.title"), page_icon="📉", layout="wide")
@@ -42,11 +42,15 @@ with st.container():
     # A click on its map adds to the comparison, which must not push the map away.
     sweep.show(engine, request.config, request.demand, grid, unsound_grid)
 with st.container():
+    wall.show(engine, request.config)
+with st.container():
     comparison.show(engine, request.config, request.demand)
 with st.container():
     portrait.show(engine, request.config, request.demand)
 
 with st.expander(t("page.reading"), icon=":material/help:"):
     st.markdown(t("page.reading.text"))
+
+links.show(engine)
 
 engines.settle()

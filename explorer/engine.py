@@ -26,6 +26,7 @@ from explorer.owners import Owner, is_alive
 from explorer.settings import Settings
 from explorer.store import FAILED, INTERRUPTED, QUEUED, RUNNING, STOPPED, Run, RunStore
 from explorer.view import DONE, View, look
+from explorer.wall import Wall
 from explorer.worker_process import WorkerProcess
 
 TICK_SECONDS = 0.1
@@ -76,6 +77,7 @@ class Engine:
     def __init__(self, settings: Settings, *, warm: bool = True, own_only: bool = False):
         self.settings = settings
         self.store = RunStore(settings.store_path)
+        self.wall = Wall(self.store.latest, self.run_id)
         self.hardware: Hardware | None = None
         _sweep(settings)
         self._owners = settings.home / "engines"

@@ -74,8 +74,9 @@ class Settings:
         threads: threads of one run; results are compared bit for bit on one number only.
         checkpoint_mb: disk space for checkpoints, in megabytes; the oldest go first.
         device: `any`, or `cpu` to leave graphics cards alone.
-        frame_ancestors: who may show the page of `explorer/ui/hosted.py` in a frame: `self`, `none`, `any`, or origins of others
-            besides, as `https://huggingface.co https://*.hf.space`.
+        frame_ancestors: who may show the page of `explorer/ui/hosted.py` in a frame: `self`, `none`, `any`, or others
+            besides by their origins, as `https://huggingface.co https://*.hf.space`.
+        class_wall: whether the page shows everybody's runs on one picture.
     """
 
     home: Path
@@ -93,6 +94,7 @@ class Settings:
     checkpoint_mb: int = 2_000
     device: str = "any"
     frame_ancestors: str = "self"
+    class_wall: bool = True
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] | None = None) -> Settings:
@@ -100,7 +102,7 @@ class Settings:
 
         Raises:
             SettingError: a variable holds something else than a whole number that is large enough
-                (or what EXPLORER_DEVICE and EXPLORER_FRAME_ANCESTORS allow).
+                (or what EXPLORER_DEVICE, EXPLORER_FRAME_ANCESTORS and EXPLORER_CLASS_WALL allow).
         """
         environ = os.environ if environ is None else environ
         values: dict[str, object] = {}
@@ -120,6 +122,10 @@ class Settings:
                     raise SettingError(f"{name}: expected self, none, any, or origins like https://huggingface.co, "
                                        f"received {text!r}.")
                 values[field.name] = " ".join(text.split())
+            elif field.name == "class_wall":
+                if text not in ("on", "off"):
+                    raise SettingError(f"{name}: expected on or off, received {text!r}.")
+                values[field.name] = text == "on"
             else:
                 least = SMALLEST.get(field.name, 1)
                 if not text.isascii() or not text.isdigit() or len(text) > 15 or int(text) < least:

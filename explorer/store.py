@@ -162,6 +162,27 @@ class Carried:
         return self.status in (QUEUED, RUNNING)
 
 
+@dataclass(frozen=True)
+class Latest:
+    """A run among the latest: what has come since somebody looked, see `RunStore.latest`.
+
+    Attributes:
+        config: as JSON; it is read only where it is not known yet.
+        further: later epochs, each with its validation cross-entropy.
+    """
+
+    run_id: str
+    status: str
+    ticket: int
+    config: str = ""
+    demands: tuple[Demand, ...] = ()
+    further: tuple[tuple[int, float | None], ...] = ()
+
+    @property
+    def is_live(self) -> bool:
+        return self.status in (QUEUED, RUNNING)
+
+
 class RunStore:
     """The runs in one SQLite file (WAL; one host, local disk).
 
@@ -447,6 +468,34 @@ class RunStore:
                 scores = db.execute("SELECT epoch FROM scores WHERE run_id = ?", (run_id,))
                 found[run_id] = (_run(row, config), [dict(zip(BRIEF, epoch)) for epoch in epochs],
                                  {score["epoch"]: {} for score in scores})
+        return found
+
+    def latest(self, most: int, held: Mapping[str, tuple[str, int, int]]) -> list[Latest]:
+        """The runs that were asked for last, as of one moment, for who looks at them again and again.
+
+        Args:
+            most: how many, at most.
+            held: for each run that the asker has: its state, its ticket and how many epochs, as he saw them; of one
+                that has ended since without being asked for again nothing is read.
+
+        Returns:
+            The latest first; each with its later epochs alone.
+        """
+        found = []
+        with self._read() as db:
+            db.execute("BEGIN")
+            for row in db.execute("SELECT run_id, status, ticket FROM runs ORDER BY ticket DESC LIMIT ?", (most,)):
+                run_id, status, ticket = row
+                *before, epochs = held.get(run_id, ("", 0, 0))
+                if before == [status, ticket] and status not in (QUEUED, RUNNING):
+                    found.append(Latest(run_id, status, ticket))
+                    continue
+                config, demands = db.execute(
+                    "SELECT config, demands FROM runs WHERE run_id = ?", (run_id,)).fetchone()
+                further = db.execute(
+                    "SELECT epoch, json_extract(metrics, '$.val_crossentropy') FROM epochs "
+                    "WHERE run_id = ? AND epoch > ? ORDER BY epoch", (run_id, epochs)).fetchall()
+                found.append(Latest(run_id, status, ticket, config, _demands(demands), tuple(map(tuple, further))))
         return found
 
     def with_status(self, *statuses: str) -> list[Run]:

@@ -21,7 +21,8 @@ PURE = ("explorer.config", "explorer.history", "explorer.diagnosis", "explorer.c
         "explorer.address", "explorer.fields", "explorer.limits", "explorer.sweep", "explorer.heatmap",
         "explorer.comparison", "explorer.overlay", "explorer.suggestion", "explorer.words",
         "explorer.lessons.published", "explorer.layer_table", "explorer.portraits", "explorer.samples",
-        "explorer.naming", "explorer.contrast", "explorer.prediction", "explorer.guesses")
+        "explorer.naming", "explorer.contrast", "explorer.prediction", "explorer.guesses", "explorer.wall",
+        "explorer.links")
 
 
 def imported(source: str) -> set[str]:
@@ -62,7 +63,8 @@ def test_every_room_says_in_its_first_line_what_it_is_for(module):
 
 def test_the_page_and_all_that_it_reaches_leave_tensorflow_and_keras_alone():
     reached = loaded_after("import explorer.ui.controls, explorer.ui.live, explorer.ui.state, explorer.ui.sweep, "
-                           "explorer.ui.comparison, explorer.ui.portrait, explorer.ui.engines")
+                           "explorer.ui.comparison, explorer.ui.portrait, explorer.ui.engines, explorer.ui.wall, "
+                           "explorer.ui.links")
     assert "streamlit" in reached
     assert not reached & set(HEAVY)
 

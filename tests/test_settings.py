@@ -60,6 +60,15 @@ def test_a_number_that_is_none_is_refused_by_its_name(text):
     assert str(caught.value) == f"EXPLORER_MAX_EPOCHS: expected a whole number of 1 or more, received {text!r}."
 
 
+def test_the_class_wall_can_be_taken_off_the_page():
+    assert Settings.from_environment({}).class_wall
+    assert Settings.from_environment({"EXPLORER_CLASS_WALL": " on "}).class_wall
+    off = Settings.from_environment({"EXPLORER_CLASS_WALL": "off"})
+    assert not off.class_wall and Settings.from_dict(off.as_dict()) == off
+    with pytest.raises(SettingError, match="EXPLORER_CLASS_WALL: expected on or off, received 'no'"):
+        Settings.from_environment({"EXPLORER_CLASS_WALL": "no"})
+
+
 def test_an_unknown_device_is_refused_by_its_name():
     with pytest.raises(SettingError, match="EXPLORER_DEVICE: expected any or cpu, received 'gpu'"):
         Settings.from_environment({"EXPLORER_DEVICE": "gpu"})

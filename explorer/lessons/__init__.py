@@ -105,6 +105,12 @@ class Part:
     def datasets(self) -> set[str]:
         return {config.dataset for config, _ in self.runs}
 
+    def seeded(self, seed: int | None) -> Part:
+        """The same runs with another seed; as they are without one."""
+        if seed is None:
+            return self
+        return replace(self, runs=tuple((config.with_(seed=seed), demand) for config, demand in self.runs))
+
     def on(self, dataset: str, instead: str) -> Part:
         """The same runs with other data, for where the source's own are not to be had."""
         runs = tuple((config.with_(dataset=instead, num_words=config.num_words, train_samples=config.train_samples)

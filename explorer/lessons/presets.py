@@ -109,10 +109,14 @@ LESSONS: dict[str, tuple[Part, ...]] = {
 }
 
 
-def available(name: str, number: int, settings: Settings) -> Part:
-    """A part of a lesson, counted from 0, with embedded data where the source's are not on this machine."""
+def available(name: str, number: int, settings: Settings, seed: int | None = None) -> Part:
+    """A part of a lesson, counted from 0, with embedded data where the source's are not on this machine.
+
+    Args:
+        seed: of all its runs; their own without.
+    """
     found = LESSONS[name][number]
     for dataset in sorted(found.datasets & data.EMBEDDED.keys()):
         if not data.present(dataset, settings):
             found = found.on(dataset, data.EMBEDDED[dataset])
-    return found
+    return found.seeded(seed)

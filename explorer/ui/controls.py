@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from functools import partial
+from typing import Any
 
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
-from explorer import data, naming
+from explorer import data, links, naming
 from explorer.address import Parsed
 from explorer.catalogue import DATASETS
 from explorer.config import ACTIVATIONS, DECAYING, DEFAULT_WEIGHT_DECAY, DEMAND_KINDS, INITIALIZERS, KINDS, OPTIMIZERS
@@ -19,6 +21,8 @@ EPOCHS = (1, 2, 3, 5, 10, 15, 20, 30, 40, 50, 75, 100, 150, 200, 300, 500)
 WORDS = (100, 200, 500, 1_000, 2_000, 5_000, 10_000, 20_000)
 SAMPLES = (50, 100, 200, 300, 500, 1_000, 2_000, 4_000, 8_000, 12_000, 16_000, 20_000, 30_000, 40_000, 50_000)
 BATCHES = (8, 16, 32, 64, 100, 128, 256, 500, 512, 1_024, 2_048, 4_096, 8_192)
+# The setting that a widget of another name stands for.
+_FIELDS = {"architecture": "hidden", "share": "validation", "early_stopping": "patience"}
 
 
 def show(engine: Engine) -> Parsed:
@@ -39,9 +43,10 @@ def show(engine: Engine) -> Parsed:
         sizes = (*state.ARCHITECTURES, state.FREE)
         _choice("architecture", sizes, label=t("control.hidden"), help=t("control.hidden.help"),
                 format_func=labels("architecture.{}", sizes))
-        if st.session_state["architecture"] == state.FREE:
+        if st.session_state["architecture"] == state.FREE and not state.is_hidden("hidden"):
             st.text_input(t("architecture.free.units"), key="hidden", help=t("control.hidden.help"),
-                          persist_state="session", placeholder="256-128", max_chars=60)
+                          persist_state="session", placeholder="256-128", max_chars=60,
+                          disabled=state.is_locked("hidden"))
         # Told before the other controls are drawn, for it is what a move is watched by; they seldom change it.
         size, before = st.empty(), state.read(engine).config.parameters
         _tell_size(size, before)
@@ -54,15 +59,14 @@ def show(engine: Engine) -> Parsed:
                 _steps(name, _logarithmic(-6, 0), label=label, disabled=kind == "none")
         _slider("dropout", 0.0, 0.9, 0.05, format="%.2f")
         _steps("epochs", [number for number in EPOCHS if number <= engine.settings.max_epochs])
-        with st.expander(t("controls.data"), icon=":material/database:"):
+        with _folded("data", "database"):
             _data(engine)
-        with st.expander(t("controls.network"), icon=":material/hub:"):
+        with _folded("network", "hub"):
             _choice("activation", ACTIVATIONS)
-            st.toggle(t("control.batch_norm"), key="batch_norm", help=t("control.batch_norm.help"))
-            st.toggle(t("control.regularize_output"), key="regularize_output",
-                      disabled=st.session_state["regularizer"] == "none", help=t("control.regularize_output.help"))
+            _toggle("batch_norm")
+            _toggle("regularize_output", disabled=st.session_state["regularizer"] == "none")
             _choice("initializer", INITIALIZERS)
-        with st.expander(t("controls.training"), icon=":material/tune:"):
+        with _folded("training", "tune"):
             _training(engine)
         lessons.choose_language()
         found = state.read(engine)
@@ -81,9 +85,11 @@ def _data(engine: Engine) -> None:
     if info.is_words:
         st.session_state["num_words"] = min(st.session_state["num_words"], most_words)
         _steps("num_words", [number for number in WORDS if number <= most_words] or [most_words], most=most_words)
-    st.segmented_control(
-        t("control.validation"), ("holdout", "test"), key="validation", required=True, width="stretch",
-        help=t("control.validation.help"), format_func=labels("choice.validation.{}", ("holdout", "test")))
+    if not state.is_hidden("validation"):
+        st.segmented_control(
+            t("control.validation"), ("holdout", "test"), key="validation", required=True, width="stretch",
+            help=t("control.validation.help"), format_func=labels("choice.validation.{}", ("holdout", "test")),
+            persist_state="session", disabled=state.is_locked("validation"))
     share = 0.0
     if st.session_state["validation"] == "holdout":
         _slider("share", KINDS["validation"].low, KINDS["validation"].high, 0.01, format="percent",
@@ -104,10 +110,12 @@ def _training(engine: Engine) -> None:
     if st.session_state["optimizer"] in DECAYING:
         _steps("weight_decay", sorted([0.0, *DEFAULT_WEIGHT_DECAY.values(), *_logarithmic(-6, 0)]))
     _steps("batch_size", BATCHES)
-    st.toggle(t("control.early_stopping"), key="early_stopping", help=t("control.patience.help"))
+    _toggle("early_stopping", help=t("control.patience.help"))
     if st.session_state["early_stopping"]:
         _number("patience", DEMAND_KINDS["patience"], label=t("control.early_stopping.patience"))
     _number("seed", KINDS["seed"])
+    if state.is_hidden("device"):
+        return
     st.fragment(_wait_for_hardware, run_every=1 if engine.hardware is None else None)(engine, engine.hardware is None)
     devices = ["auto", "cpu", *(f"gpu:{gpu.index}" for gpu in (engine.hardware.gpus if engine.hardware else ()))]
     if st.session_state["device"] not in devices:
@@ -132,7 +140,23 @@ def _wait_for_hardware(engine: Engine, was_unknown: bool) -> None:
 # -- one widget each, with the title and the help of its field ------------------------------------------------
 
 
+def _folded(name: str, icon: str) -> DeltaGenerator:
+    """A place for controls that are folded; none at all where all of them are hidden."""
+    if all(map(state.is_hidden, links.GROUPS[name])):
+        return st.container()
+    return st.expander(t(f"controls.{name}"), icon=f":material/{icon}:")
+
+
+def _is_drawn(name: str, more: dict[str, Any]) -> bool:
+    """Whether a widget is drawn; where it is locked, without its use."""
+    field = _FIELDS.get(name, name)
+    more["disabled"] = more.get("disabled", False) or state.is_locked(field)
+    return not state.is_hidden(field)
+
+
 def _choice(name: str, options: tuple, label: str = "", help: str = "", **more) -> None:
+    if not _is_drawn(name, more):
+        return
     more.setdefault("format_func", partial(_option, name, language()))
     st.selectbox(label or t(f"control.{name}"), options, key=name, help=help or t(f"control.{name}.help"),
                  persist_state="session", filter_mode=None, **more)
@@ -142,18 +166,29 @@ def _option(name: str, language: str, option: str) -> str:
     return naming.option(name, option, language)
 
 
+def _toggle(name: str, help: str = "", **more) -> None:
+    if _is_drawn(name, more):
+        st.toggle(t(f"control.{name}"), key=name, help=help or t(f"control.{name}.help"), persist_state="session",
+                  **more)
+
+
 def _slider(name: str, low: float, high: float, step: float, label: str = "", help: str = "", **more) -> None:
+    if not _is_drawn(name, more):
+        return
     st.slider(label or t(f"control.{name}"), float(low), float(high), step=step, key=name,
               help=help or t(f"control.{name}.help"), persist_state="session", **more)
 
 
-def _number(name: str, kind, label: str = "") -> None:
-    st.number_input(label or t(f"control.{name}"), int(kind.low), int(kind.high), step=1, key=name,
-                    help=t(f"control.{name}.help"), persist_state="session")
+def _number(name: str, kind, label: str = "", **more) -> None:
+    if _is_drawn(name, more):
+        st.number_input(label or t(f"control.{name}"), int(kind.low), int(kind.high), step=1, key=name,
+                        help=t(f"control.{name}.help"), persist_state="session", **more)
 
 
 def _steps(name: str, options: list | tuple, label: str = "", most: int | None = None, **more) -> None:
     """A slider over the usual values, and the one from the address where it is not among them."""
+    if not _is_drawn(name, more):
+        return
     extra = st.session_state["extras"].get(name)
     options = list(options)
     if extra is not None and extra not in options and (most is None or extra <= most):

@@ -11,7 +11,7 @@ from explorer.comparison import Entry
 from explorer.engine import Engine
 from explorer.lessons import FAILS, HOLDS, OPEN, SWITCHES, reading
 from explorer.lessons.measures import Measured
-from explorer.lessons.presets import LESSONS, available
+from explorer.lessons.presets import LESSONS
 from explorer.lessons.ready import ready_parts
 from explorer.ui import predict, state
 from explorer.ui.speech import language, shown, t
@@ -25,10 +25,11 @@ _MARKS = {HOLDS: ":material/check_circle:", FAILS: ":material/cancel:", OPEN: ":
 
 def choose(engine: Engine) -> None:
     """The choice of a lesson, in the sidebar."""
-    st.selectbox(t("lesson.choose"), (FREE, *LESSONS), key="lesson", persist_state="session", filter_mode=None,
-                 format_func={FREE: t("lesson.none"), **{name: lessons.text(name, language()).title
-                                                         for name in LESSONS}}.get,
-                 on_change=_opened, args=(engine,), help=t("lesson.help"))
+    if not state.is_hidden("lesson"):
+        st.selectbox(t("lesson.choose"), (FREE, *LESSONS), key="lesson", persist_state="session", filter_mode=None,
+                     format_func={FREE: t("lesson.none"), **{name: lessons.text(name, language()).title
+                                                             for name in LESSONS}}.get,
+                     on_change=_opened, args=(engine,), help=t("lesson.help"), disabled=state.is_locked("lesson"))
     if st.session_state["lesson"] != FREE:
         predict.toggle()
 
@@ -49,7 +50,7 @@ def load(engine: Engine, controls: bool = True) -> None:
     name = st.session_state["lesson"]
     if name == FREE:
         return
-    chosen = available(name, st.session_state["lesson_part"], engine.settings)
+    chosen = state.lesson(engine)
     st.session_state["compared"] = chosen.entries()
     st.session_state["compared_measure"] = chosen.measure
     st.session_state["compared_sides"] = "both"
@@ -98,17 +99,17 @@ def show(engine: Engine) -> None:
     with st.container(border=True, key="lesson_panel"):
         st.subheader(words.title, anchor=False)
         st.markdown(words.question)
-        if len(parts) > 1:
+        if len(parts) > 1 and not state.is_hidden("lesson"):
             # Two parts of one source differ in their runs, which then name them.
             titles = [f"{number + 1}. {one.source or ' / '.join(comparison.names(one.entries(), language()))}"
                       for number, one in enumerate(parts)]
             st.segmented_control(t("lesson.choose"), range(len(parts)), key="lesson_part", required=True,
                                  label_visibility="collapsed", format_func=titles.__getitem__, on_change=load,
-                                 args=(engine,), persist_state="session")
+                                 args=(engine,), persist_state="session", disabled=state.is_locked("lesson"))
         original = parts[st.session_state["lesson_part"]]
-        used = available(name, st.session_state["lesson_part"], engine.settings)
+        used = state.lesson(engine)
         st.caption(t("lesson.source", source=original.source) if original.source else t("lesson.ours"))
-        if used != original:
+        if used.datasets != original.datasets:
             st.caption(t("lesson.instead", dataset=naming.dataset(used.runs[0][0], language())))
         st.markdown(f"**{t('lesson.look')}:** {words.look}")
         predict.show(engine, used, names(used.entries()))
@@ -139,7 +140,7 @@ def show_reading(engine: Engine, results: dict[Hashable, Measured | None]) -> No
     name = st.session_state["lesson"]
     if name == FREE:
         return
-    used = available(name, st.session_state["lesson_part"], engine.settings)
+    used = state.lesson(engine)
     found: Sequence[Measured | None] = [results.get(one.key) for one in used.entries()]
     titles = names(used.entries())
     st.markdown(f"**{t('lesson.claims')}**")

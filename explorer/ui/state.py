@@ -6,7 +6,7 @@ import time
 
 import streamlit as st
 
-from explorer import comparison, sweep
+from explorer import comparison, links, sweep
 from explorer.address import Parsed, explain, parse, query
 from explorer.config import (
     DECAYING,
@@ -19,9 +19,9 @@ from explorer.config import (
 )
 from explorer.engine import Engine
 from explorer.fields import FieldError
-from explorer.lessons.presets import LESSONS, available
+from explorer.lessons import Part
+from explorer.lessons.presets import available
 from explorer.ui.speech import browsers
-from explorer.words import LANGUAGES
 
 # Sizes by name, and the name of every other size; `hidden` itself is in the address.
 ARCHITECTURES = {
@@ -59,29 +59,38 @@ def open_address(engine: Engine, default_dataset: str) -> None:
 
 
 def _fill_lesson(asked: dict[str, str]) -> None:
-    """Set the lesson and the language to those of an address; a lesson's runs are loaded where it names none."""
-    name, number, language = asked.get("lesson", ""), asked.get("part", "1"), asked.get("lang", browsers())
-    if name and name not in LESSONS:
-        error = FieldError("lesson", f"one of {', '.join(LESSONS)}", name)
-        st.session_state["messages"].append(f"{error} It is left out.")
-        name = ""
-    if language not in LANGUAGES:
-        error = FieldError("lang", f"one of {', '.join(LANGUAGES)}", language)
-        language = browsers()
-        st.session_state["messages"].append(f"{error} {language} is used instead.")
-    parts = len(LESSONS.get(name, ("",)))
-    if number not in [str(one + 1) for one in range(parts)]:
-        error = FieldError("part", f"a whole number from 1 to {parts}", number)
-        st.session_state["messages"].append(f"{error} 1 is used instead.")
-        number = "1"
-    predict = asked.get("predict", "on")
-    if predict not in ("on", "off"):
-        error = FieldError("predict", "one of on, off", predict)
-        st.session_state["messages"].append(f"{error} on is used instead.")
-    st.session_state.update(lesson=name, lesson_part=int(number) - 1, language=language, predict=predict != "off")
-    if name and "compare" not in asked:
-        # Controls that the address names stay as they are: the learner had gone on from the lesson's own runs.
-        st.session_state["lesson_to_load"] = not asked.keys() & (KINDS.keys() | DEMAND_KINDS.keys())
+    """Set the lesson, the language and what an instructor has fixed to those of an address; a lesson's runs are loaded
+    where it names none."""
+    link, unsound = links.read(asked, browsers())
+    st.session_state["messages"] += unsound
+    st.session_state.update(lesson=link.lesson, lesson_part=link.part, language=link.language or browsers(),
+                            predict=link.predict, lesson_seed=link.seed if link.lesson else None,
+                            hidden_controls=link.hidden, locked_controls=link.locked)
+    if link.lesson and "compare" not in asked:
+        # Controls that the address names stay as they are: the learner had gone on from the lesson's own runs. A seed
+        # alone is the lesson's.
+        st.session_state["lesson_to_load"] = not asked.keys() & ((KINDS.keys() | DEMAND_KINDS.keys()) - {"seed"})
+
+
+def lesson(engine: Engine) -> Part:
+    """The chosen part of the chosen lesson, as it is trained here, with the seed that an instructor has fixed."""
+    state = st.session_state
+    return available(state["lesson"], state["lesson_part"], engine.settings, state["lesson_seed"])
+
+
+def is_hidden(control: str) -> bool:
+    """Whether the address that the page was opened with leaves a control out."""
+    return control in st.session_state["hidden_controls"]
+
+
+def is_locked(control: str) -> bool:
+    """Whether it keeps a control from being moved."""
+    return control in st.session_state["locked_controls"]
+
+
+def is_guided() -> bool:
+    """Whether an instructor has made the address that the page was opened with, as far as can be seen."""
+    return bool(st.session_state["hidden_controls"] or st.session_state["locked_controls"])
 
 
 def fill(config: RunConfig, demand: Demand) -> None:
@@ -226,16 +235,19 @@ def write_address(engine: Engine, config: RunConfig, demand: Demand, grid: sweep
     wanted = query(config, demand)
     if grid and st.session_state["sweep"] and grid.runs <= sweep.MOST_RUNS:
         wanted["grid"] = grid.text
-    lesson, part = st.session_state["lesson"], st.session_state["lesson_part"]
+    name, part, seed = (st.session_state[key] for key in ("lesson", "lesson_part", "lesson_seed"))
     compared = comparison.text(st.session_state["compared"])
-    if lesson:
-        wanted["lesson"] = lesson
+    wanted |= links.restrictions(st.session_state["hidden_controls"], st.session_state["locked_controls"])
+    if name:
+        wanted["lesson"] = name
+        if seed is not None:
+            wanted[links.LESSON_SEED] = str(seed)
         if part:
             wanted["part"] = str(part + 1)
         if not st.session_state["predict"]:
             wanted["predict"] = "off"
     # A lesson's own runs need not be named: the address stays short enough to be read out.
-    if compared and not (lesson and compared == comparison.text(available(lesson, part, engine.settings).entries())):
+    if compared and not (name and compared == comparison.text(lesson(engine).entries())):
         wanted["compare"] = compared
     if st.session_state["language"] != browsers():
         wanted["lang"] = st.session_state["language"]

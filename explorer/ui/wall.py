@@ -1,0 +1,97 @@
+"""The class wall on the page: everybody's runs as one picture that fills in, and a click that opens one of them."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+from typing import Any
+
+import streamlit as st
+
+from explorer import naming, wall
+from explorer.catalogue import DATASETS
+from explorer.config import RunConfig
+from explorer.engine import Engine
+from explorer.ui import state
+from explorer.ui.speech import language, n, t, told
+from explorer.wall import Point
+
+REFRESH_SECONDS = 2.0
+# The data set that the controls stand at, whichever that is.
+CURRENT = ""
+_CHART = "wall_chart"
+
+
+def show(engine: Engine, config: RunConfig) -> None:
+    """Draw the wall; nothing of it is computed while it is folded, and nothing at all where it is switched off."""
+    if not engine.settings.class_wall:
+        return
+    part = st.expander(t("wall.title"), key="wall", on_change="rerun", icon=":material/groups:")
+    if not part.open:
+        return
+    with part:
+        st.caption(t("wall.what"))
+        options = {CURRENT: t("wall.current", dataset=naming.dataset(config, language())),
+                   **{name: t(f"dataset.{name}") for name in DATASETS}}
+        st.selectbox(t("control.dataset"), list(options), key="wall_dataset", format_func=options.get, width=340,
+                     filter_mode=None, persist_state="session", help=t("wall.dataset.help"))
+        # Others train while one looks: the timer goes on for as long as the wall is open.
+        st.fragment(_panel, run_every=REFRESH_SECONDS)(engine, config)
+
+
+def _panel(engine: Engine, config: RunConfig) -> None:
+    state.rerun_if_put()
+    try:
+        points = engine.wall.points()
+    except sqlite3.Error as error:
+        st.error(t("page.no_store", why=told(str(error))), icon=":material/error:")
+        return
+    dataset = st.session_state["wall_dataset"] or config.dataset
+    points = [point for point in points if point.config.dataset == dataset]
+    live = sum(point.is_live for point in points)
+    st.caption(" · ".join([n("wall.runs", len(points)), *([n("wall.live", live)] if live else [])])
+               if points else t("wall.empty"))
+    rows = wall.frame(points, config, language())
+    st.vega_lite_chart(rows, _spec(language()), key=_CHART, width="stretch", alt=wall.describe(language()),
+                       on_select=lambda: _clicked(points))
+    # By their numbers: the order changes while one chooses.
+    names = {point.number: f"{point.best:.3f} · {naming.short(point.config, language())}"
+             for point in sorted(points, key=lambda point: point.best)}
+    st.selectbox(t("wall.open"), list(names), index=None, key="wall_open", filter_mode=None,
+                 placeholder=t("wall.open.none"), help=t("wall.open.help"), disabled=not names,
+                 format_func=names.__getitem__, on_change=_chosen, args=(points,))
+    if any(rows["height"] < rows["best"]):
+        st.caption(t("wall.beyond"))
+
+
+def _clicked(points: Sequence[Point]) -> None:
+    """Open the run that was clicked.
+
+    The selection holds all that were clicked an odd number of times, so that a second click on one is told too.
+    """
+    numbers = [one["point"] for one in st.session_state[_CHART]["selection"].get(wall.SELECTION, [])
+               if isinstance(one, dict) and isinstance(one.get("point"), int)]
+    changed = set(numbers) ^ set(st.session_state.get("wall_before", []))
+    st.session_state["wall_before"] = numbers
+    _open(points, changed)
+
+
+def _chosen(points: Sequence[Point]) -> None:
+    """Open the run that was chosen by its name; the choice is free again at once."""
+    number = st.session_state["wall_open"]
+    st.session_state["wall_open"] = None
+    _open(points, {number})
+
+
+def _open(points: Sequence[Point], numbers: set[int]) -> None:
+    """Show the run of one of these numbers above, and keep it in the comparison while there is room."""
+    for point in points:
+        if point.number in numbers:
+            state.fill(point.config, point.demand)
+            state.keep(point.config, point.demand)
+            return
+
+
+@st.cache_data(show_spinner=False, max_entries=10)
+def _spec(language: str) -> dict[str, Any]:
+    return wall.spec(language)

@@ -1,0 +1,205 @@
+"""The class wall: everybody's runs on one picture, capacity against what each has reached, with no names."""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import altair as alt
+import pandas as pd
+
+from explorer import naming
+from explorer.catalogue import DATASETS
+from explorer.config import Demand, RunConfig
+from explorer.words import say
+
+# As many as can be told apart, and as a page can be sent every other second.
+MOST_RUNS = 500
+# However many look, the store is asked no more often.
+FRESH_SECONDS = 1.0
+# Further above guessing than this there is nothing to compare: such runs lie at the upper edge.
+WORST = 1.5
+
+REGULARIZERS = ("none", "l1", "l2", "l1_l2")
+# Not those of the runs in a comparison, where a colour means one run; readable on white and on near-black alike.
+COLOURS = ("#8a8f98", "#e0652f", "#3987e5", "#a05be0")
+SHAPES = ("circle", "diamond")
+DARK_INK, LIGHT_INK = "#14181f", "#f4f6f9"
+HEIGHT = 360
+SELECTION, DATA = "run", "wall"
+
+
+@dataclass(frozen=True)
+class Point:
+    """A run on the wall.
+
+    Attributes:
+        number: its own for as long as the process lasts; it tells nothing of the run or of who asked for it.
+        demand: how far it is opened.
+        epochs: complete ones.
+        best: lowest validation cross-entropy so far; `None` while no epoch has one.
+        best_epoch: the epoch of that.
+        is_live: whether it is still being trained, or waits.
+    """
+
+    number: int
+    config: RunConfig
+    demand: Demand
+    epochs: int = 0
+    best: float | None = None
+    best_epoch: int = 0
+    is_live: bool = True
+
+    def with_epochs(self, further: Iterable[tuple[int, float | None]]) -> Point:
+        """The same after later epochs, each with its validation cross-entropy."""
+        epochs, best, best_epoch = self.epochs, self.best, self.best_epoch
+        for epoch, value in further:
+            epochs = epoch
+            if value is not None and math.isfinite(value) and (best is None or value < best):
+                best, best_epoch = value, epoch
+        return replace(self, epochs=epochs, best=best, best_epoch=best_epoch)
+
+
+class Wall:
+    """The latest runs as points, read once for however many look at them.
+
+    Args:
+        latest: as `RunStore.latest`.
+        identify: identity that a run would have now: one with another, of earlier code or other data, is left out,
+            for a click would open a run that has yet to be trained.
+        clock: seconds that only go on.
+    """
+
+    def __init__(self, latest: Callable[..., Sequence[Any]], identify: Callable[[RunConfig], str],
+                 clock: Callable[[], float] = time.monotonic):
+        self._latest, self._identify, self._clock = latest, identify, clock
+        self._reading, self._read_at = threading.Lock(), -math.inf
+        self._held: dict[str, tuple[str, int, int]] = {}
+        self._points: dict[str, Point | None] = {}
+        self._seen: list[Point] = []
+        self._numbers = 0
+
+    def points(self) -> list[Point]:
+        """The runs that have reached anything, the latest first; a second old at most."""
+        with self._reading:
+            if self._clock() - self._read_at >= FRESH_SECONDS:
+                self._look()
+                self._read_at = self._clock()
+            return self._seen
+
+    def _look(self) -> None:
+        held, points = {}, {}
+        for one in self._latest(MOST_RUNS, self._held):
+            point = self._points.get(one.run_id)
+            if one.run_id not in self._points:
+                point = self._first(one)
+            if point and (one.config or one.is_live):
+                point = point.with_epochs(one.further)
+                wanted = max([demand.epochs for demand in one.demands if one.is_live], default=point.epochs)
+                point = replace(point, is_live=one.is_live, demand=Demand(max(1, point.epochs, wanted)))
+            points[one.run_id] = point
+            held[one.run_id] = one.status, one.ticket, point.epochs if point else 0
+        self._held, self._points = held, points
+        self._seen = [point for point in points.values() if point and point.best is not None]
+
+    def _first(self, one: Any) -> Point | None:
+        try:
+            config = RunConfig.from_json(one.config)
+        except (ValueError, TypeError, KeyError):
+            return None  # of a version whose settings this one cannot read
+        if self._identify(config) != one.run_id:
+            return None
+        self._numbers += 1
+        return Point(self._numbers, config, Demand())
+
+
+def frame(points: Sequence[Point], opened: RunConfig | None = None, language: str = "en") -> pd.DataFrame:
+    """The rows that the chart draws.
+
+    Args:
+        points: of one data set.
+        opened: the run that is shown elsewhere on the page.
+        language: of its words.
+
+    Returns:
+        One row a run. `height` is where it is drawn: its best validation cross-entropy, or the upper edge where that
+        is beyond.
+    """
+    rows = [{
+        "point": one.number, "parameters": one.config.parameters, "height": min(one.best, edge(one.config.dataset)),
+        "best": one.best, "best_epoch": one.best_epoch,
+        "regularizer": naming.option("regularizer", one.config.regularizer, language),
+        "dropout": say(f"wall.dropout.{'with' if one.config.dropout else 'without'}", language),
+        "is_live": one.is_live, "opened": one.config == opened, "run": naming.short(one.config, language),
+        "data": naming.dataset(one.config, language),
+        "state": say("state.training" if one.is_live else "wall.over", language),
+        "epochs": one.epochs,
+    } for one in points]
+    # Named, so that a wall without runs has columns of the same kinds, and its first run is but new data.
+    kinds = {"point": "int64", "parameters": "int64", "height": "float64", "best": "float64", "best_epoch": "int64",
+             "regularizer": "string", "dropout": "string", "is_live": "bool", "opened": "bool", "run": "string",
+             "data": "string", "state": "string", "epochs": "int64"}
+    return pd.DataFrame(rows, columns=list(kinds)).astype(kinds)
+
+
+def edge(dataset: str) -> float:
+    """The highest that a run of a data set is drawn."""
+    return WORST * math.log(DATASETS[dataset].classes)
+
+
+def chart(language: str = "en") -> alt.LayerChart:
+    """Every run as a mark: further right with more parameters, lower with a lower best validation cross-entropy.
+
+    The chart depends on the language only, so that a page can give it new rows without building it again.
+
+    Returns:
+        A chart without data, for a table as from `frame`; `run` is the selection of those that were clicked.
+    """
+    regularizers = [naming.option("regularizer", name, language) for name in REGULARIZERS]
+    dropouts = [say(f"wall.dropout.{name}", language) for name in ("without", "with")]
+    legend = {"symbolSize": 110, "labelLimit": 200}
+    x = alt.X("parameters:Q", title=say("wall.parameters", language),
+              scale=alt.Scale(type="log", nice=False, padding=14),
+              axis=alt.Axis(format="~s", tickCount=6, grid=False, labelOverlap=True))
+    y = alt.Y("height:Q", title=say("sweep.measure.best", language),
+              scale=alt.Scale(type="log", nice=False, padding=14, zero=False),
+              axis=alt.Axis(format="~g", tickCount=6, labelOverlap=True))
+    tooltip = [alt.Tooltip(field, title=say(key, language), format=form or alt.Undefined) for field, key, form in (
+        ("run:N", "sweep.cell.run", ""), ("data:N", "control.dataset", ""), ("best:Q", "sweep.cell.best", ".4f"),
+        ("best_epoch:Q", "sweep.cell.best_epoch", "d"), ("epochs:Q", "sweep.cell.epochs", "d"),
+        ("parameters:Q", "wall.parameters", ","), ("state:N", "sweep.cell.state", ""))]
+    clicked = alt.selection_point(name=SELECTION, fields=["point"], on="click", toggle="true", clear=False)
+    # By its key, a run stays the same drawing wherever its next epoch moves it.
+    base = alt.Chart(alt.NamedData(DATA)).encode(x=x, y=y, key=alt.Key("point:Q"))
+    marks = base.mark_point(filled=True, size=110, cursor="pointer", strokeWidth=0).encode(
+        color=alt.Color("regularizer:N", title=say("control.regularizer", language),
+                        legend=alt.Legend(orient="top", **legend),
+                        scale=alt.Scale(domain=regularizers, range=list(COLOURS))),
+        shape=alt.Shape("dropout:N", title=None,
+                        # Below, for on a telephone there is no room for two beside one another.
+                        legend=alt.Legend(orient="bottom", symbolFillColor=COLOURS[0], **legend),
+                        scale=alt.Scale(domain=dropouts, range=list(SHAPES))),
+        opacity=alt.condition("datum.is_live", alt.value(0.4), alt.value(0.9)),
+        tooltip=tooltip).add_params(clicked)
+    ink = {"expr": f"luminance(background) > 0.4 ? '{DARK_INK}' : '{LIGHT_INK}'"}
+    ring = base.transform_filter("datum.opened").mark_point(
+        filled=False, shape="circle", size=260, stroke=ink, strokeWidth=2.5, opacity=1).encode(tooltip=tooltip)
+    # What stands around the picture must not be taken from its height.
+    return alt.layer(ring, marks).properties(
+        height=HEIGHT, width="container", autosize=alt.AutoSizeParams(type="fit-x", contains="padding"))
+
+
+def spec(language: str = "en") -> dict[str, Any]:
+    """The chart as Vega-Lite without data, to be drawn again and again with new rows."""
+    made = chart(language).to_dict()
+    del made["data"]
+    return made
+
+
+def describe(language: str = "en") -> str:
+    """Text alternative of the chart: the same at all times, for with another one the page makes the chart anew."""
+    return say("wall.describe", language)
