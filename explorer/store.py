@@ -3,31 +3,40 @@
 from __future__ import annotations
 
 import json
-import math
 import sqlite3
 import time
-import uuid
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass
-from functools import lru_cache
-from pathlib import Path
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict
 from typing import Any
 
 from explorer import turns
 from explorer.config import Demand, RunConfig
-from explorer.locks import held
+from explorer.database import Database
 from explorer.stopping import satisfied
+from explorer.stored import (
+    DIVERGED,
+    FAILED,
+    FINISHED,
+    INTERRUPTED,
+    QUEUED,
+    RUNNING,
+    STOPPED,
+    Carried,
+    Latest,
+    Run,
+    Work,
+    dump_demands,
+    dump_metrics,
+    read_demands,
+    read_run,
+    read_work,
+)
 
-# States of a run. `queued` and `running` change by themselves; the others are final until a new request.
-QUEUED, RUNNING, FINISHED, STOPPED, FAILED, INTERRUPTED, DIVERGED = (
-    "queued", "running", "finished", "stopped", "failed", "interrupted", "diverged")
+__all__ = ["DIVERGED", "FAILED", "FINISHED", "INTERRUPTED", "QUEUED", "RUNNING", "STOPPED", "Carried", "Latest", "Run",
+           "RunStore", "Superseded", "Work"]
+
 # What becomes of a run that comes from another store, see `RunStore.adopt`.
 NEW, LONGER, OTHER, KNOWN, BUSY = "new", "longer", "other", "known", "busy"
-BUSY_SECONDS = 60.0
-# Checking the whole file takes a tenth of a second for this size; a larger one would delay the page.
-MOST_CHECKED = 64_000_000
-
 # The numbers of an epoch by which runs are compared.
 BRIEF = ("epoch", "train_crossentropy", "val_crossentropy", "val_accuracy")
 
@@ -35,190 +44,12 @@ BRIEF = ("epoch", "train_crossentropy", "val_crossentropy", "val_accuracy")
 _CARRIED = ("run_id", "config", "versions", "created_at", "status", "message", "device", "threads", "seconds",
             "peak_mb")
 
-_SCHEMA = (
-    """
-    CREATE TABLE runs (
-        run_id TEXT PRIMARY KEY, config TEXT NOT NULL, versions TEXT NOT NULL, created_at REAL NOT NULL,
-        status TEXT NOT NULL, message TEXT NOT NULL DEFAULT '', demands TEXT NOT NULL DEFAULT '[]',
-        ticket INTEGER NOT NULL DEFAULT 0, owner TEXT NOT NULL DEFAULT '', attempt INTEGER NOT NULL DEFAULT 0,
-        stop INTEGER NOT NULL DEFAULT 0, device TEXT NOT NULL DEFAULT '', threads INTEGER NOT NULL DEFAULT 0,
-        phase TEXT NOT NULL DEFAULT '', progress TEXT NOT NULL DEFAULT '{}', seconds REAL NOT NULL DEFAULT 0,
-        peak_mb REAL NOT NULL DEFAULT 0
-    );
-    CREATE INDEX runs_by_status ON runs (status, ticket);
-    CREATE TABLE epochs (
-        run_id TEXT NOT NULL, epoch INTEGER NOT NULL, metrics TEXT NOT NULL, PRIMARY KEY (run_id, epoch)
-    ) WITHOUT ROWID;
-    CREATE TABLE scores (
-        run_id TEXT NOT NULL, epoch INTEGER NOT NULL, metrics TEXT NOT NULL, PRIMARY KEY (run_id, epoch)
-    ) WITHOUT ROWID;
-    CREATE TABLE events (
-        id INTEGER PRIMARY KEY, run_id TEXT NOT NULL, at REAL NOT NULL, kind TEXT NOT NULL, detail TEXT NOT NULL
-    );
-    CREATE INDEX events_by_run ON events (run_id, id);
-    """,
-    # The next ticket is asked for with every request, however many runs there are.
-    "CREATE INDEX runs_by_ticket ON runs (ticket)",
-    # Who has asked for each run that waits or trains, and where they stand among those who wait (`explorer.turns`).
-    # What an earlier version has left in the queue is taken as the nameless person's.
-    """
-    CREATE TABLE wishes (
-        run_id TEXT NOT NULL, person TEXT NOT NULL, at REAL NOT NULL, first INTEGER NOT NULL,
-        served INTEGER NOT NULL DEFAULT 0, turn INTEGER NOT NULL DEFAULT 0, PRIMARY KEY (run_id, person)
-    ) WITHOUT ROWID;
-    CREATE TABLE persons (person TEXT PRIMARY KEY, turn INTEGER NOT NULL) WITHOUT ROWID;
-    CREATE INDEX persons_by_turn ON persons (turn);
-    INSERT INTO wishes (run_id, person, at, first)
-        SELECT run_id, '', created_at, 1 FROM runs WHERE status IN ('queued', 'running');
-    INSERT INTO persons SELECT DISTINCT person, 1 FROM wishes;
-    """,
-)
-
-
 class Superseded(RuntimeError):
     """A writer whose attempt at a run has been given to another."""
 
 
-@dataclass(frozen=True)
-class Run:
-    """One row of the store: a run and how it stands.
-
-    Attributes:
-        demands: what is asked of it while it waits or runs.
-        ticket: its turn in the queue; smaller comes first.
-        attempt: counts the processes that have trained it; only the latest may write.
-        phase: `starting`, `loading`, `downloading`, `preparing`, `building`, `training` or `testing`; the last
-            one that it reached once it has ended.
-        progress: `{epoch, step, steps}` inside an epoch, `{done, total}` in bytes inside a download.
-        seconds: spent training, over all attempts.
-        peak_mb: largest resident memory of its process.
-    """
-
-    run_id: str
-    config: RunConfig
-    created_at: float
-    status: str
-    message: str
-    demands: tuple[Demand, ...]
-    ticket: int
-    owner: str
-    attempt: int
-    stop: bool
-    device: str
-    threads: int
-    phase: str
-    progress: dict[str, int]
-    seconds: float
-    peak_mb: float
-
-    @property
-    def is_live(self) -> bool:
-        return self.status in (QUEUED, RUNNING)
-
-
-@dataclass(frozen=True)
-class Work:
-    """What a run takes: of a run that waits or trains what is still to be done, of any what its epochs took.
-
-    Attributes:
-        config: `None` where this version of the explorer cannot read it.
-        wanted: epochs that are asked for.
-        epochs: stored epochs.
-        seconds: what these took.
-    """
-
-    run_id: str
-    config: RunConfig | None
-    wanted: int
-    epochs: int
-    seconds: float
-
-
-@dataclass(frozen=True)
-class Carried:
-    """A run with all that is known of it, as it goes from one store to another.
-
-    Attributes:
-        config: its settings as JSON, in the form in which they have made its identity.
-        versions: of the libraries that trained it.
-        epochs, scores: as `RunStore.epochs` and `RunStore.scores` give them.
-    """
-
-    run_id: str
-    config: str
-    versions: dict[str, str]
-    created_at: float
-    status: str
-    message: str
-    device: str
-    threads: int
-    seconds: float
-    peak_mb: float
-    epochs: list[dict[str, Any]]
-    scores: dict[int, dict[str, Any]]
-
-    @property
-    def is_live(self) -> bool:
-        return self.status in (QUEUED, RUNNING)
-
-
-@dataclass(frozen=True)
-class Latest:
-    """A run among the latest: what has come since somebody looked, see `RunStore.latest`.
-
-    Attributes:
-        config: as JSON; it is read only where it is not known yet.
-        further: later epochs, each with its validation cross-entropy.
-    """
-
-    run_id: str
-    status: str
-    ticket: int
-    config: str = ""
-    demands: tuple[Demand, ...] = ()
-    further: tuple[tuple[int, float | None], ...] = ()
-
-    @property
-    def is_live(self) -> bool:
-        return self.status in (QUEUED, RUNNING)
-
-
-class RunStore:
-    """The runs in one SQLite file (WAL; one host, local disk).
-
-    An instance may be used by several threads and processes at a time; each call opens its own short
-    transaction. A file that is damaged is set aside under another name, never deleted; `set_aside` then
-    holds that name.
-
-    Args:
-        path: the file; it and its folder are made if need be.
-    """
-
-    def __init__(self, path: Path):
-        self.path = Path(path)
-        self.set_aside: Path | None = None
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        # One at a time: SQLite does not wait for another that switches to WAL, and of several that find the file
-        # damaged, one sets it aside.
-        with held(self.path.with_suffix(".lock")):
-            try:
-                self._open()
-            except sqlite3.OperationalError:
-                raise  # locked, read-only, out of space or too new: nothing is wrong with the content
-            except sqlite3.DatabaseError:
-                self._put_aside()
-                self._open()
-        # Never used. Whoever is the last to close the file has to write all of it back and remove its journal: with
-        # calls that each open and close it, that would be every one of them, and take longer than the rest.
-        self._keeps_open = self._connect()
-        self._keeps_open.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()
-
-    def close(self) -> None:
-        """Leave the file alone; the last who does has everything written back into this one file.
-
-        Calls after this work as before, only slower.
-        """
-        self._keeps_open.close()
+class RunStore(Database):
+    """The runs in one file; see `Database`."""
 
     # -- requests -------------------------------------------------------------------------------------
 
@@ -232,19 +63,19 @@ class RunStore:
         with self._write(lasting=True) as db:
             found = db.execute("SELECT status, demands FROM runs WHERE run_id = ?", (run_id,)).fetchone()
             if found and found["status"] in (QUEUED, RUNNING):
-                demands = _merged([*_demands(found["demands"]), demand])
+                demands = _merged([*read_demands(found["demands"]), demand])
                 # Who asks for it now takes back a stop that is not yet carried out; `end` heeds it.
-                db.execute("UPDATE runs SET demands = ?, stop = 0 WHERE run_id = ?", (_dump(demands), run_id))
+                db.execute("UPDATE runs SET demands = ?, stop = 0 WHERE run_id = ?", (dump_demands(demands), run_id))
             elif found:
                 db.execute(
                     "UPDATE runs SET status = ?, demands = ?, ticket = ?, stop = 0, message = '', phase = '', "
-                    "progress = '{}' WHERE run_id = ?", (QUEUED, _dump([demand]), _next_ticket(db), run_id))
+                    "progress = '{}' WHERE run_id = ?", (QUEUED, dump_demands([demand]), _next_ticket(db), run_id))
             else:
                 db.execute(
                     "INSERT INTO runs (run_id, config, versions, created_at, status, demands, ticket) "
                     "VALUES (?, ?, ?, ?, ?, ?, ?)",
                     (run_id, config.canonical_json(), json.dumps(versions), time.time(), QUEUED,
-                     _dump([demand]), _next_ticket(db)))
+                     dump_demands([demand]), _next_ticket(db)))
             is_live = bool(found) and found["status"] in (QUEUED, RUNNING)
             db.execute("INSERT OR IGNORE INTO wishes (run_id, person, at, first) VALUES (?, ?, ?, ?)",
                        (run_id, person, time.time(), not is_live))
@@ -339,7 +170,7 @@ class RunStore:
             new = db.execute("SELECT 1 FROM epochs WHERE run_id = ? AND epoch = ?",
                              (run_id, metrics["epoch"])).fetchone() is None
             db.execute("INSERT OR REPLACE INTO epochs VALUES (?, ?, ?)",
-                       (run_id, metrics["epoch"], _metrics(metrics)))
+                       (run_id, metrics["epoch"], dump_metrics(metrics)))
             if new:
                 db.execute("UPDATE runs SET seconds = seconds + ? WHERE run_id = ?", (metrics["seconds"], run_id))
 
@@ -348,7 +179,7 @@ class RunStore:
         with self._write() as db:
             self._hold(db, run_id, attempt)
             db.execute("INSERT OR REPLACE INTO scores VALUES (?, ?, ?)",
-                       (run_id, metrics["epoch"], _metrics(metrics)))
+                       (run_id, metrics["epoch"], dump_metrics(metrics)))
 
     def write_device(self, run_id: str, attempt: int, device: str, threads: int) -> None:
         """Store what a run is trained on. Raises: Superseded."""
@@ -377,10 +208,11 @@ class RunStore:
             if row is None or row["attempt"] != attempt or row["status"] != RUNNING:
                 return False
             if score:
-                db.execute("INSERT OR REPLACE INTO scores VALUES (?, ?, ?)", (run_id, score["epoch"], _metrics(score)))
+                db.execute("INSERT OR REPLACE INTO scores VALUES (?, ?, ?)",
+                           (run_id, score["epoch"], dump_metrics(score)))
             curve = [metrics.get("val_crossentropy") for metrics in _epochs(db, run_id)]
             taken_back = status == STOPPED and obeyed and not row["stop"]
-            if (status == FINISHED or taken_back) and not satisfied(curve, _demands(row["demands"])):
+            if (status == FINISHED or taken_back) and not satisfied(curve, read_demands(row["demands"])):
                 db.execute("UPDATE runs SET status = ?, ticket = ?, phase = '', progress = '{}' WHERE run_id = ?",
                            (QUEUED, _next_ticket(db), run_id))
                 db.execute("UPDATE wishes SET served = 0 WHERE run_id = ?", (run_id,))
@@ -420,7 +252,7 @@ class RunStore:
         """A run, or `None` where it is not known."""
         with self._read() as db:
             row = db.execute("SELECT * FROM runs WHERE run_id = ?", (run_id,)).fetchone()
-        return None if row is None else _run(row)
+        return None if row is None else read_run(row)
 
     def epochs(self, run_id: str) -> list[dict[str, Any]]:
         """The stored epochs in order, one dictionary each (see `explorer.history.COLUMNS`)."""
@@ -441,7 +273,7 @@ class RunStore:
             if row is None:
                 return None, [], {}
             scores = db.execute("SELECT epoch, metrics FROM scores WHERE run_id = ?", (run_id,)).fetchall()
-            return _run(row), _epochs(db, run_id), {s["epoch"]: json.loads(s["metrics"]) for s in scores}
+            return read_run(row), _epochs(db, run_id), {s["epoch"]: json.loads(s["metrics"]) for s in scores}
 
     def snapshots(self, configs: Mapping[str, RunConfig],
                   held: Mapping[str, int]) -> dict[str, tuple[Run, list[dict[str, Any]], dict[int, Any]]]:
@@ -466,7 +298,7 @@ class RunStore:
                 epochs = db.execute(f"SELECT {columns} FROM epochs WHERE run_id = ? AND epoch > ? ORDER BY epoch",
                                     (run_id, held.get(run_id, 0)))
                 scores = db.execute("SELECT epoch FROM scores WHERE run_id = ?", (run_id,))
-                found[run_id] = (_run(row, config), [dict(zip(BRIEF, epoch)) for epoch in epochs],
+                found[run_id] = (read_run(row, config), [dict(zip(BRIEF, epoch)) for epoch in epochs],
                                  {score["epoch"]: {} for score in scores})
         return found
 
@@ -495,7 +327,7 @@ class RunStore:
                 further = db.execute(
                     "SELECT epoch, json_extract(metrics, '$.val_crossentropy') FROM epochs "
                     "WHERE run_id = ? AND epoch > ? ORDER BY epoch", (run_id, epochs)).fetchall()
-                found.append(Latest(run_id, status, ticket, config, _demands(demands), tuple(map(tuple, further))))
+                found.append(Latest(run_id, status, ticket, config, read_demands(demands), tuple(map(tuple, further))))
         return found
 
     def with_status(self, *statuses: str) -> list[Run]:
@@ -503,7 +335,7 @@ class RunStore:
         marks = ", ".join("?" * len(statuses))
         with self._read() as db:
             rows = db.execute(f"SELECT * FROM runs WHERE status IN ({marks}) ORDER BY ticket", statuses).fetchall()
-        return [_run(row) for row in rows]
+        return [read_run(row) for row in rows]
 
     def owners(self) -> set[str]:
         """Owners of the runs that are being trained."""
@@ -527,7 +359,7 @@ class RunStore:
                 "FROM runs WHERE status IN (?, ?) ORDER BY ticket", (QUEUED, RUNNING))}
             waiting = [rows[run_id] for run_id, _ in _order(db, None, most_training)]
         training = [row for row in rows.values() if row["status"] == RUNNING]
-        return [_work(row) for row in training], [_work(row) for row in waiting]
+        return [read_work(row) for row in training], [read_work(row) for row in waiting]
 
     def measured(self, most: int) -> list[Work]:
         """The runs that were finished latest, with their epochs and what those took."""
@@ -536,7 +368,7 @@ class RunStore:
                 "SELECT run_id, config, '[]' AS demands, seconds, "
                 "(SELECT MAX(epoch) FROM epochs WHERE epochs.run_id = runs.run_id) AS epochs "
                 "FROM runs WHERE status = ? ORDER BY ticket DESC LIMIT ?", (FINISHED, most)).fetchall()
-        return [_work(row) for row in rows if row["epochs"]]
+        return [read_work(row) for row in rows if row["epochs"]]
 
     def reached(self, run_ids: Iterable[str]) -> dict[str, int]:
         """The last stored epoch of each of these runs that has one."""
@@ -624,68 +456,10 @@ class RunStore:
         if not keep_scores:
             db.execute("DELETE FROM scores WHERE run_id = ?", (run.run_id,))
         db.executemany("INSERT INTO epochs VALUES (?, ?, ?)",
-                       [(run.run_id, row["epoch"], _metrics(row)) for row in run.epochs])
+                       [(run.run_id, row["epoch"], dump_metrics(row)) for row in run.epochs])
         db.executemany("INSERT OR REPLACE INTO scores VALUES (?, ?, ?)",
-                       [(run.run_id, epoch, _metrics(score)) for epoch, score in run.scores.items()])
+                       [(run.run_id, epoch, dump_metrics(score)) for epoch, score in run.scores.items()])
         _event(db, run.run_id, "imported", f"{len(run.epochs)} epochs")
-
-    # -- the file -------------------------------------------------------------------------------------
-
-    def _connect(self) -> sqlite3.Connection:
-        db = sqlite3.connect(self.path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
-        db.row_factory = sqlite3.Row
-        db.execute("PRAGMA synchronous = NORMAL")
-        return db
-
-    @contextmanager
-    def _read(self) -> Iterator[sqlite3.Connection]:
-        db = self._connect()
-        try:
-            yield db
-        finally:
-            db.close()
-
-    @contextmanager
-    def _write(self, lasting: bool = False) -> Iterator[sqlite3.Connection]:
-        """A transaction; it outlives its process in any case, and the machine's power where it is to be lasting."""
-        with self._read() as db:
-            if lasting:
-                db.execute("PRAGMA synchronous = FULL")
-            db.execute("BEGIN IMMEDIATE")
-            try:
-                yield db
-            except BaseException:
-                if db.in_transaction:  # SQLite itself rolls back when the disk is full
-                    db.execute("ROLLBACK")
-                raise
-            db.execute("COMMIT")
-
-    def _open(self) -> None:
-        with self._read() as db:
-            db.execute("PRAGMA journal_mode = WAL")
-            db.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()
-            small = self.path.stat().st_size <= MOST_CHECKED
-            if small and db.execute("PRAGMA quick_check(1)").fetchone()[0] != "ok":
-                raise sqlite3.DatabaseError("malformed")
-        with self._write() as db:
-            known = db.execute("PRAGMA user_version").fetchone()[0]
-            if known > len(_SCHEMA):
-                raise sqlite3.OperationalError(
-                    f"{self.path} was written by a newer version of the explorer; set EXPLORER_HOME to another folder")
-            for step in _SCHEMA[known:]:
-                for statement in step.split(";"):
-                    if statement.strip():
-                        db.execute(statement)
-            db.execute(f"PRAGMA user_version = {len(_SCHEMA)}")
-
-    def _put_aside(self) -> None:
-        stamp = time.strftime("%Y%m%d-%H%M%S")
-        name = f"{self.path.stem}-damaged-{stamp}-{uuid.uuid4().hex[:8]}{self.path.suffix}"
-        self.set_aside = self.path.with_name(name)
-        for ending in ("", "-wal", "-shm"):
-            part = Path(f"{self.path}{ending}")
-            if part.exists():
-                part.rename(f"{self.set_aside}{ending}")
 
     @staticmethod
     def _hold(db: sqlite3.Connection, run_id: str, attempt: int) -> None:
@@ -702,20 +476,6 @@ def _merged(demands: Iterable[Demand]) -> list[Demand]:
         if key not in longest or longest[key].epochs < demand.epochs:
             longest[key] = demand
     return list(longest.values())
-
-
-def _dump(demands: Iterable[Demand]) -> str:
-    return json.dumps([asdict(demand) for demand in demands])
-
-
-def _demands(text: str) -> tuple[Demand, ...]:
-    return tuple(Demand(**values) for values in json.loads(text))
-
-
-def _metrics(metrics: dict[str, Any]) -> str:
-    # JSON has no NaN and no infinity.
-    return json.dumps({name: None if isinstance(value, float) and not math.isfinite(value) else value
-                       for name, value in metrics.items()})
 
 
 def _epochs(db: sqlite3.Connection, run_id: str) -> list[dict[str, Any]]:
@@ -756,7 +516,7 @@ def _order(db: sqlite3.Connection, only: Iterable[str] | None, most: int | None)
 def _readable(db: sqlite3.Connection, run_id: str) -> Run | None:
     """A waiting run; one whose settings cannot be read is given up instead."""
     try:
-        return _run(db.execute("SELECT * FROM runs WHERE run_id = ?", (run_id,)).fetchone())
+        return read_run(db.execute("SELECT * FROM runs WHERE run_id = ?", (run_id,)).fetchone())
     except (ValueError, TypeError, KeyError) as error:
         db.execute("UPDATE runs SET status = ?, message = ? WHERE run_id = ?",
                    (FAILED, f"This version of the explorer cannot read the run's settings ({error}).", run_id))
@@ -767,7 +527,7 @@ def _readable(db: sqlite3.Connection, run_id: str) -> Run | None:
 def _taken(db: sqlite3.Connection, run_id: str, owner: str) -> Run:
     db.execute("UPDATE runs SET status = ?, owner = ?, attempt = attempt + 1, phase = 'starting', progress = '{}' "
                "WHERE run_id = ?", (RUNNING, owner, run_id))
-    return _run(db.execute("SELECT * FROM runs WHERE run_id = ?", (run_id,)).fetchone())
+    return read_run(db.execute("SELECT * FROM runs WHERE run_id = ?", (run_id,)).fetchone())
 
 
 def _forget_wishes(db: sqlite3.Connection, run_id: str) -> None:
@@ -779,24 +539,3 @@ def _forget_wishes(db: sqlite3.Connection, run_id: str) -> None:
 def _event(db: sqlite3.Connection, run_id: str, kind: str, detail: str) -> None:
     db.execute("INSERT INTO events (run_id, at, kind, detail) VALUES (?, ?, ?, ?)",
                (run_id, time.time(), kind, detail))
-
-
-def _run(row: sqlite3.Row, config: RunConfig | None = None) -> Run:
-    values = {name: row[name] for name in row.keys() if name != "versions"}
-    values |= {"config": config or RunConfig.from_json(row["config"]), "demands": _demands(row["demands"]),
-               "stop": bool(row["stop"]), "progress": json.loads(row["progress"])}
-    return Run(**values)
-
-
-def _work(row: sqlite3.Row) -> Work:
-    wanted = max((demand["epochs"] for demand in json.loads(row["demands"])), default=0)
-    return Work(row["run_id"], _config(row["config"]), wanted, row["epochs"] or 0, row["seconds"])
-
-
-@lru_cache(maxsize=2_000)
-def _config(text: str) -> RunConfig | None:
-    """Read again and again while runs wait."""
-    try:
-        return RunConfig.from_json(text)
-    except (ValueError, TypeError, KeyError):
-        return None

@@ -15,8 +15,7 @@ from hypothesis import given
 from hypothesis import settings as given_with
 from hypothesis import strategies as st
 
-from explorer import store as store_module
-from explorer import turns
+from explorer import database, turns
 from explorer.config import Demand, RunConfig
 from explorer.devices import Hardware
 from explorer.engine import Engine, QueueFull
@@ -108,7 +107,7 @@ def test_what_nobody_is_known_to_want_is_taken_too(store):
 def test_a_store_of_an_earlier_version_keeps_its_queue(tmp_path, monkeypatch):
     path = tmp_path / "runs.sqlite3"
     with monkeypatch.context() as patch:
-        patch.setattr(store_module, "_SCHEMA", store_module._SCHEMA[:2])
+        patch.setattr(database, "SCHEMA", database.SCHEMA[:2])
         RunStore(path)
     with sqlite3.connect(path) as db:
         assert db.execute("PRAGMA user_version").fetchone() == (2,)

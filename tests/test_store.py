@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from explorer import store as store_module
+from explorer import database
 from explorer.config import Demand, RunConfig
 from explorer.store import (
     DIVERGED,
@@ -384,7 +384,7 @@ def test_a_store_of_a_newer_explorer_is_refused_and_left_alone(tmp_path, folder)
 
 
 def test_a_store_that_is_only_busy_is_not_taken_for_damaged(store, path, monkeypatch):
-    monkeypatch.setattr(store_module, "BUSY_SECONDS", 0.05)
+    monkeypatch.setattr(database, "BUSY_SECONDS", 0.05)
     other = sqlite3.connect(path, isolation_level=None)
     other.execute("BEGIN EXCLUSIVE")
     with pytest.raises(sqlite3.OperationalError, match="locked"):

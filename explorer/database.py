@@ -1,0 +1,149 @@
+"""The SQLite file that the store is: opened, brought up to date, set aside when damaged, read and written."""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from explorer.locks import held
+
+BUSY_SECONDS = 60.0
+# Checking the whole file takes a tenth of a second for this size; a larger one would delay the page.
+MOST_CHECKED = 64_000_000
+
+SCHEMA = (
+    """
+    CREATE TABLE runs (
+        run_id TEXT PRIMARY KEY, config TEXT NOT NULL, versions TEXT NOT NULL, created_at REAL NOT NULL,
+        status TEXT NOT NULL, message TEXT NOT NULL DEFAULT '', demands TEXT NOT NULL DEFAULT '[]',
+        ticket INTEGER NOT NULL DEFAULT 0, owner TEXT NOT NULL DEFAULT '', attempt INTEGER NOT NULL DEFAULT 0,
+        stop INTEGER NOT NULL DEFAULT 0, device TEXT NOT NULL DEFAULT '', threads INTEGER NOT NULL DEFAULT 0,
+        phase TEXT NOT NULL DEFAULT '', progress TEXT NOT NULL DEFAULT '{}', seconds REAL NOT NULL DEFAULT 0,
+        peak_mb REAL NOT NULL DEFAULT 0
+    );
+    CREATE INDEX runs_by_status ON runs (status, ticket);
+    CREATE TABLE epochs (
+        run_id TEXT NOT NULL, epoch INTEGER NOT NULL, metrics TEXT NOT NULL, PRIMARY KEY (run_id, epoch)
+    ) WITHOUT ROWID;
+    CREATE TABLE scores (
+        run_id TEXT NOT NULL, epoch INTEGER NOT NULL, metrics TEXT NOT NULL, PRIMARY KEY (run_id, epoch)
+    ) WITHOUT ROWID;
+    CREATE TABLE events (
+        id INTEGER PRIMARY KEY, run_id TEXT NOT NULL, at REAL NOT NULL, kind TEXT NOT NULL, detail TEXT NOT NULL
+    );
+    CREATE INDEX events_by_run ON events (run_id, id);
+    """,
+    # The next ticket is asked for with every request, however many runs there are.
+    "CREATE INDEX runs_by_ticket ON runs (ticket)",
+    # Who has asked for each run that waits or trains, and where they stand among those who wait (`explorer.turns`).
+    # What an earlier version has left in the queue is taken as the nameless person's.
+    """
+    CREATE TABLE wishes (
+        run_id TEXT NOT NULL, person TEXT NOT NULL, at REAL NOT NULL, first INTEGER NOT NULL,
+        served INTEGER NOT NULL DEFAULT 0, turn INTEGER NOT NULL DEFAULT 0, PRIMARY KEY (run_id, person)
+    ) WITHOUT ROWID;
+    CREATE TABLE persons (person TEXT PRIMARY KEY, turn INTEGER NOT NULL) WITHOUT ROWID;
+    CREATE INDEX persons_by_turn ON persons (turn);
+    INSERT INTO wishes (run_id, person, at, first)
+        SELECT run_id, '', created_at, 1 FROM runs WHERE status IN ('queued', 'running');
+    INSERT INTO persons SELECT DISTINCT person, 1 FROM wishes;
+    """,
+)
+
+
+class Database:
+    """One SQLite file (WAL; one host, local disk).
+
+    An instance may be used by several threads and processes at a time; each call opens its own short
+    transaction. A file that is damaged is set aside under another name, never deleted; `set_aside` then
+    holds that name.
+
+    Args:
+        path: the file; it and its folder are made if need be.
+    """
+
+    def __init__(self, path: Path):
+        self.path = Path(path)
+        self.set_aside: Path | None = None
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        # One at a time: SQLite does not wait for another that switches to WAL, and of several that find the file
+        # damaged, one sets it aside.
+        with held(self.path.with_suffix(".lock")):
+            try:
+                self._open()
+            except sqlite3.OperationalError:
+                raise  # locked, read-only, out of space or too new: nothing is wrong with the content
+            except sqlite3.DatabaseError:
+                self._put_aside()
+                self._open()
+        # Never used. Whoever is the last to close the file has to write all of it back and remove its journal: with
+        # calls that each open and close it, that would be every one of them, and take longer than the rest.
+        self._keeps_open = self._connect()
+        self._keeps_open.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()
+
+    def close(self) -> None:
+        """Leave the file alone; the last who does has everything written back into this one file.
+
+        Calls after this work as before, only slower.
+        """
+        self._keeps_open.close()
+
+    def _connect(self) -> sqlite3.Connection:
+        db = sqlite3.connect(self.path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+        db.row_factory = sqlite3.Row
+        db.execute("PRAGMA synchronous = NORMAL")
+        return db
+
+    @contextmanager
+    def _read(self) -> Iterator[sqlite3.Connection]:
+        db = self._connect()
+        try:
+            yield db
+        finally:
+            db.close()
+
+    @contextmanager
+    def _write(self, lasting: bool = False) -> Iterator[sqlite3.Connection]:
+        """A transaction; it outlives its process in any case, and the machine's power where it is to be lasting."""
+        with self._read() as db:
+            if lasting:
+                db.execute("PRAGMA synchronous = FULL")
+            db.execute("BEGIN IMMEDIATE")
+            try:
+                yield db
+            except BaseException:
+                if db.in_transaction:  # SQLite itself rolls back when the disk is full
+                    db.execute("ROLLBACK")
+                raise
+            db.execute("COMMIT")
+
+    def _open(self) -> None:
+        with self._read() as db:
+            db.execute("PRAGMA journal_mode = WAL")
+            db.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()
+            small = self.path.stat().st_size <= MOST_CHECKED
+            if small and db.execute("PRAGMA quick_check(1)").fetchone()[0] != "ok":
+                raise sqlite3.DatabaseError("malformed")
+        with self._write() as db:
+            known = db.execute("PRAGMA user_version").fetchone()[0]
+            if known > len(SCHEMA):
+                raise sqlite3.OperationalError(
+                    f"{self.path} was written by a newer version of the explorer; set EXPLORER_HOME to another folder")
+            for step in SCHEMA[known:]:
+                for statement in step.split(";"):
+                    if statement.strip():
+                        db.execute(statement)
+            db.execute(f"PRAGMA user_version = {len(SCHEMA)}")
+
+    def _put_aside(self) -> None:
+        stamp = time.strftime("%Y%m%d-%H%M%S")
+        name = f"{self.path.stem}-damaged-{stamp}-{uuid.uuid4().hex[:8]}{self.path.suffix}"
+        self.set_aside = self.path.with_name(name)
+        for ending in ("", "-wal", "-shm"):
+            part = Path(f"{self.path}{ending}")
+            if part.exists():
+                part.rename(f"{self.set_aside}{ending}")
