@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from explorer import layer_table
+from explorer import layer_table, naming
 from explorer.config import RunConfig
 
 TUTORIAL = {"dataset": "imdb", "num_words": 1_000}
@@ -30,12 +30,12 @@ def test_each_layer_has_its_row():
         ["Dense (sigmoid)", "(None, 1)", 17, "16 × 1 + 1", 0], ["total", "", 16_065, "", 32]]
 
 
-@pytest.mark.parametrize("config", CONFIGS, ids=lambda config: f"{config.dataset} {config.name}")
+@pytest.mark.parametrize("config", CONFIGS, ids=lambda config: f"{config.dataset} {naming.short(config, 'en')}")
 def test_the_total_is_what_the_page_counts(config):
     assert layer_table.table(config)["parameters"].iloc[-1] == config.parameters
 
 
-@pytest.mark.parametrize("config", CONFIGS, ids=lambda config: f"{config.dataset} {config.name}")
+@pytest.mark.parametrize("config", CONFIGS, ids=lambda config: f"{config.dataset} {naming.short(config, 'en')}")
 def test_keras_counts_the_same_layer_by_layer(config):
     pytest.importorskip("keras")
     from explorer.model import network
