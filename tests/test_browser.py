@@ -148,9 +148,10 @@ class Tab:
             time.sleep(0.02)
 
     def metrics(self) -> dict[str, str]:
-        found = self.page.locator("[data-testid=stMetric]")
-        return dict(zip(found.locator("[data-testid=stMetricLabel]").all_inner_texts(),
-                        found.locator("[data-testid=stMetricValue]").all_inner_texts(), strict=True))
+        # In one look: between two, another one may have been drawn.
+        return dict(self.page.locator("[data-testid=stMetric]").evaluate_all("""all => all.map(one => [
+            one.querySelector('[data-testid=stMetricLabel]')?.innerText,
+            one.querySelector('[data-testid=stMetricValue]')?.innerText])"""))
 
     def texts(self) -> str:
         return self.page.locator("[data-testid=stMain]").inner_text()

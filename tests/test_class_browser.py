@@ -51,7 +51,7 @@ def test_the_wall_fills_in_and_a_click_opens_a_run(visit):  # noqa: F811
     place = max(boxes, key=lambda box: box["x"])  # the one with more parameters
     watcher.page.mouse.click(place["x"] + place["width"] / 2, place["y"] + place["height"] / 2)
     watcher.wait_for_address(**query(yours, demand))
-    watcher.settled().trained()
+    watcher.trained().settled()
     shows(watcher, yours, demand)
     assert watcher.address()["compare"].count("dataset:") == 1, "it is not kept in the comparison"
     # The sidebar moves on, and what was clicked does not come back with the timer.

@@ -132,7 +132,7 @@ def test_a_click_opens_a_run_once(visit, server: Server):  # noqa: F811
     _mark(tab)
     _click(tab, 4)
     tab.wait_for_address(**query(configs[4], demand))
-    tab.settled().trained()
+    tab.trained().settled()
     shows(tab, configs[4], demand)
     assert tab.address()["grid"] == TEXT and _marks(tab)[:3] == ["0", "1", "2"], "a click made a chart anew"
     assert tab.address()["compare"].count("dataset:") == 1, "the cell is not kept in the comparison"
