@@ -18,7 +18,7 @@ pytest.importorskip("streamlit")
 from streamlit.dataframe_util import convert_arrow_bytes_to_pandas_df  # noqa: E402
 from streamlit.testing.v1 import AppTest  # noqa: E402
 
-from explorer import charts, diagnosis, history, naming  # noqa: E402
+from explorer import charts, diagnosis, history, naming, verdict  # noqa: E402
 from explorer.address import parse, query  # noqa: E402
 from explorer.catalogue import DATASETS  # noqa: E402
 from explorer.config import DEFAULT_LEARNING_RATE, DEFAULT_WEIGHT_DECAY, KINDS, Demand, RunConfig  # noqa: E402
@@ -638,10 +638,10 @@ def test_pressing_train_shows_the_numbers_of_the_store(trained: SimpleNamespace)
     at = trained.at
     assert len(trained.epochs) == 4 and list(trained.scores) == [4]
     found = diagnosis.diagnose(trained.table, trained.config.info.classes)
-    assert diagnosis.sentence(found) in [part.value for part in at.markdown]
+    assert verdict.sentence(found) in [part.value for part in at.markdown]
     lowest = min(trained.epochs, key=lambda row: row["val_crossentropy"])
     assert f"Best at epoch {lowest['epoch']}, validation cross-entropy {lowest['val_crossentropy']:.3f}" in (
-        diagnosis.sentence(found))
+        verdict.sentence(found))
     score = trained.scores[4]
     assert _metrics(at) == {
         "Test accuracy": f"{score['test_accuracy']:.1%}",
@@ -703,7 +703,7 @@ def test_fewer_epochs_show_a_slice_of_a_known_run(page: _Page, trained: SimpleNa
     assert metrics["Epochs"] == "2" and "Test accuracy" not in metrics
     assert any("The test set was scored after epoch 4" in caption.value for caption in at.caption)
     found = diagnosis.diagnose(trained.table.head(2), trained.config.info.classes)
-    assert diagnosis.sentence(found) in [part.value for part in at.markdown]
+    assert verdict.sentence(found) in [part.value for part in at.markdown]
 
 
 def test_more_epochs_go_on_from_there(page: _Page):

@@ -13,7 +13,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 import numpy as np
 import pytest
 
-from explorer import charts, diagnosis, history
+from explorer import charts, diagnosis, history, verdict
 from explorer.address import query
 from explorer.config import Demand, RunConfig
 
@@ -221,7 +221,7 @@ def shows(tab: Tab, config: RunConfig, demand: Demand) -> None:
             if len(table) > 2:
                 slope, start = np.polyfit(said, drawn, 1)
                 assert np.abs(slope * np.array(said) + start - drawn).max() < 0.3
-    assert diagnosis.sentence(diagnosis.diagnose(table, config.info.classes)) in tab.texts()
+    assert verdict.sentence(diagnosis.diagnose(table, config.info.classes)) in tab.texts()
     metrics = tab.metrics()
     assert metrics["Epochs"] == str(len(table)) and metrics["Device"] == run.device
     if len(table) in scores:

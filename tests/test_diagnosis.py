@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from explorer import diagnosis, words
+from explorer import verdict, words
 from explorer.diagnosis import (
     DIVERGED,
     GOOD,
@@ -23,10 +23,10 @@ from explorer.diagnosis import (
     Diagnosis,
     Ground,
     diagnose,
-    sentence,
 )
 from explorer.history import table
 from explorer.lessons import published
+from explorer.verdict import sentence
 
 NAN = math.nan
 
@@ -372,7 +372,7 @@ def test_before_the_first_epoch_nothing_is_said():
 def test_every_finding_tells_what_it_rests_on(language):
     for one in published.histories():
         found = diagnose(one.table())
-        rows = diagnosis.grounds(found, language)
+        rows = verdict.grounds(found, language)
         assert len(rows) == len(found.grounds) >= 4
         assert all(row["numbers"] and "%" in row["confidence"] for row in rows)
         assert any(str(found.best_epoch) == row["value"] for row in rows)

@@ -17,7 +17,8 @@ MODULES = sorted(
 MAY_COMPUTE = {"explorer.batches", "explorer.child", "explorer.costs", "explorer.data.files", "explorer.devices",
                "explorer.fast", "explorer.fused", "explorer.layout", "explorer.libraries", "explorer.model",
                "explorer.plain", "explorer.stack", "explorer.together", "explorer.training", "explorer.worker"}
-PURE = ("explorer.config", "explorer.history", "explorer.diagnosis", "explorer.charts", "explorer.stopping",
+PURE = ("explorer.config", "explorer.history", "explorer.diagnosis", "explorer.verdict", "explorer.charts",
+        "explorer.stopping",
         "explorer.address", "explorer.fields", "explorer.limits", "explorer.sweep", "explorer.heatmap",
         "explorer.comparison", "explorer.overlay", "explorer.suggestion", "explorer.words",
         "explorer.lessons.published", "explorer.layer_table", "explorer.portraits", "explorer.samples",

@@ -10,7 +10,7 @@ import time
 from dataclasses import fields
 from typing import Any
 
-from explorer import diagnosis, history, naming
+from explorer import diagnosis, history, naming, verdict
 from explorer.commands.bar import Bar
 from explorer.config import DEMAND_KINDS, KINDS, Demand, RunConfig
 from explorer.data import default_dataset
@@ -113,7 +113,7 @@ def _end(view: View, config: RunConfig, as_json: bool) -> int:
             "peak_mb": run.peak_mb, "message": run.message,
         }), flush=True)
     else:
-        words = diagnosis.sentence(diagnosis.diagnose(history.table(view.epochs), config.info.classes))
+        words = verdict.sentence(diagnosis.diagnose(history.table(view.epochs), config.info.classes))
         if words:
             print(words)
         if score:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import pandas as pd
 import streamlit as st
 
-from explorer import charts, diagnosis, guesses, history, naming, suggestion
+from explorer import charts, diagnosis, guesses, history, naming, suggestion, verdict
 from explorer.comparison import Entry
 from explorer.config import Demand, RunConfig
 from explorer.data import EMBEDDED
@@ -145,7 +145,7 @@ def _panel(engine: Engine, config: RunConfig, demand: Demand, run_id: str, was_l
     with st.container():
         found = diagnosis.diagnose(shown, config.info.classes)
         # While it moves, the words keep to their line: what stands below them is not to jump about.
-        words = (diagnosis.brief if view.is_live else diagnosis.sentence)(found, language())
+        words = (verdict.brief if view.is_live else verdict.sentence)(found, language())
         if words:
             st.markdown(words)
         if view.epochs and not view.is_live:
@@ -158,7 +158,7 @@ def _panel(engine: Engine, config: RunConfig, demand: Demand, run_id: str, was_l
         # Nobody sees a table that is folded away: it is sent, and the browser draws it, once it is opened.
         why = st.expander(t("diagnosis.why"), key="why", on_change="rerun", icon=":material/search_insights:")
         if why.open:
-            why.dataframe(pd.DataFrame(diagnosis.grounds(found, language())), hide_index=True, key="grounds",
+            why.dataframe(pd.DataFrame(verdict.grounds(found, language())), hide_index=True, key="grounds",
                           column_config={name: t(f"diagnosis.column.{name}")
                                          for name in ("finding", "value", "numbers", "confidence")})
             why.caption(t("diagnosis.why.note"))
