@@ -1,56 +1,19 @@
-"""The overfitting explorer: one page, from the controls to the curves."""
+"""The overfitting explorer: the server that `streamlit run` starts, and the page that it shows."""
 
 import streamlit as st
+from streamlit.runtime.scriptrunner import get_script_run_ctx
 
-from explorer import data
-from explorer.settings import SettingError
 from explorer.ui import engines
 
-engines.begin()  # while the page imports what it draws with, the worker imports what it trains with
+if get_script_run_ctx(suppress_warning=True):
+    engines.begin()  # while the page imports what it draws with, the worker imports what it trains with
 
-from explorer.ui import comparison, controls, lessons, links, live, portrait, state, sweep, wall  # noqa: E402
-from explorer.ui.speech import t, told  # noqa: E402
+    from explorer.ui import page
 
-st.set_page_config(page_title=t("page.title"), page_icon="📉", layout="wide")
-st.header(t("page.title"))
+    page.show()
+else:
+    # `streamlit run` finds this name here, and starts the engine and its worker with the server. A host that runs this
+    # file as a page only, without it, starts them with the first visit.
+    from explorer.ui import server
 
-try:
-    engine = engines.engine()
-except SettingError as error:
-    st.error(t("page.no_start", why=told(str(error))), icon=":material/error:")
-    st.stop()
-
-# Whatever comes and goes here and below, what follows keeps its place: the page is updated by it.
-notices = st.container()
-if engine.store.set_aside:
-    notices.warning(t("page.set_aside", name=engine.store.set_aside.name), icon=":material/warning:")
-
-state.open_address(engine, data.default_dataset(engine.settings))
-lessons.load_asked(engine)
-request = controls.show(engine)
-unsound = dict.fromkeys([*st.session_state.pop("messages", []), *request.messages])
-if unsound:
-    notices.warning("\n".join(f"- {told(message)}" for message in unsound))
-grid, unsound_grid = state.read_grid(engine, request.config)
-state.write_address(engine, request.config, request.demand, grid)
-
-with st.container():
-    lessons.show(engine)
-with st.container():
-    live.show(engine, request.config, request.demand)
-with st.container():
-    # A click on its map adds to the comparison, which must not push the map away.
-    sweep.show(engine, request.config, request.demand, grid, unsound_grid)
-with st.container():
-    wall.show(engine, request.config)
-with st.container():
-    comparison.show(engine, request.config, request.demand)
-with st.container():
-    portrait.show(engine, request.config, request.demand)
-
-with st.expander(t("page.reading"), icon=":material/help:"):
-    st.markdown(t("page.reading.text"))
-
-links.show(engine)
-
-engines.settle()
+    app = st.App(__file__, **server.options())

@@ -74,7 +74,7 @@ class Settings:
         threads: threads of one run; results are compared bit for bit on one number only.
         checkpoint_mb: disk space for checkpoints, in megabytes; the oldest go first.
         device: `any`, or `cpu` to leave graphics cards alone.
-        frame_ancestors: who may show the page of `explorer/ui/hosted.py` in a frame: `self`, `none`, `any`, or others
+        frame_ancestors: who may show the page in a frame: `self`, `none`, `any`, or others
             besides by their origins, as `https://huggingface.co https://*.hf.space`.
         class_wall: whether the page shows everybody's runs on one picture.
     """

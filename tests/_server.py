@@ -61,11 +61,9 @@ class Server:
 
     Args:
         folder: home, log, and empty data folders go here.
-        script: `explorer/ui/hosted.py` for the server of a host.
     """
 
-    def __init__(self, folder: Path, script: str = "streamlit_app.py", **variables: str):
-        self._script = script
+    def __init__(self, folder: Path, **variables: str):
         self.folder, self.home = folder, folder / "home"
         self.port = free_port()
         self.address = f"http://127.0.0.1:{self.port}"
@@ -80,7 +78,7 @@ class Server:
             "KERAS_HOME": str(self.folder / "nothing"), "PYTHONUNBUFFERED": "1", **self._variables}
         with open(self.folder / "server.log", "ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "streamlit", "run", self._script, "--server.port", str(self.port),
+                [sys.executable, "-m", "streamlit", "run", "streamlit_app.py", "--server.port", str(self.port),
                  "--server.address", "127.0.0.1", "--server.headless", "true"],
                 cwd=ROOT, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         deadline = time.monotonic() + 60

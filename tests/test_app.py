@@ -24,6 +24,7 @@ from explorer.catalogue import DATASETS  # noqa: E402
 from explorer.config import DEFAULT_LEARNING_RATE, DEFAULT_WEIGHT_DECAY, KINDS, Demand, RunConfig  # noqa: E402
 from explorer.fields import plain  # noqa: E402
 from explorer.lessons.presets import LESSONS  # noqa: E402
+from explorer.links import GROUPS  # noqa: E402
 from explorer.store import FAILED  # noqa: E402
 from explorer.ui import engines  # noqa: E402
 from explorer.ui.state import ARCHITECTURES  # noqa: E402
@@ -75,8 +76,10 @@ class _Page:
     def engine(self):
         return engines.engine()
 
-    def open(self, address: dict[str, str] | None = None) -> AppTest:
+    def open(self, address: dict[str, str] | None = None, unfold: bool = True) -> AppTest:
         at = AppTest.from_file(str(ROOT / "streamlit_app.py"), default_timeout=30)
+        for name in GROUPS if unfold else ():
+            at.session_state[f"more_{name}"] = True
         for name, value in (address or {}).items():
             at.query_params[name] = value
         return at.run()
@@ -182,10 +185,32 @@ def test_it_opens_with_sound_defaults(page: _Page):
 
 
 def test_the_sidebar_opens_with_the_controls_that_matter(page: _Page):
-    at = page.open()
+    at = page.open(unfold=False)
+    drawn = ["lesson", "dataset", "architecture", "regularizer", "l2", "dropout", "epochs"]
     first = [child.key for child in at.sidebar if getattr(child, "key", None)]
-    assert first[:7] == ["lesson", "dataset", "architecture", "regularizer", "l2", "dropout", "epochs"]
+    assert [key for key in first if not key.startswith("more_")][:7] == drawn
     assert all(not block.proto.expanded for block in at.expander)
+
+
+def test_folded_controls_hold_whether_or_not_they_are_in_sight(page: _Page):
+    config = RunConfig(dataset="reviews", num_words=500, batch_norm=True, seed=7, train_samples=100, validation=0.3)
+    address = query(config, Demand(3))
+    at = page.open(address, unfold=False)
+    assert "batch_norm" not in _widgets(at) and "seed" not in _widgets(at)
+    stands_for(at, config, Demand(3))
+    for name in GROUPS:
+        at.session_state[f"more_{name}"] = True
+    widgets = _widgets(sound(at.run()))
+    assert widgets["batch_norm"].value is True and widgets["seed"].value == 7 and widgets["num_words"].value == 500
+    widgets["seed"].set_value(8)
+    sound(at.run())
+    for name in GROUPS:
+        at.session_state[f"more_{name}"] = False
+    sound(at.run())
+    assert "seed" not in _widgets(at)
+    # Another control is moved while they are folded away.
+    _widgets(at)["dropout"].set_value(0.5)
+    stands_for(sound(at.run()), config.with_(seed=8, dropout=0.5), Demand(3))
 
 
 @pytest.mark.skipif(not (REAL_DATA / "imdb.npz").is_file(), reason="imdb.npz is not here; set EXPLORER_DATA_DIR")

@@ -29,3 +29,10 @@ def test_the_readme_names_every_setting_with_its_default(name):
 def test_the_readme_gives_every_dependency_a_reason(requirement):
     name = re.match(r"[\w-]*", requirement).group()
     assert not name or f"| {name} |" in README
+
+
+def test_the_readme_lists_every_room_and_no_other():
+    listed = re.findall(r"^  (\w+\.py|\w+/)  +\S", README, re.M)
+    here = [path for path in (ROOT / "explorer").iterdir() if not path.name.startswith("_")]
+    rooms = {path.name if path.is_file() else f"{path.name}/" for path in here}
+    assert set(listed) == rooms - {"pictures/"} and len(listed) == len(set(listed))

@@ -46,7 +46,7 @@ def test_what_is_no_origin_is_named(given):
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory):
-    server = Server(tmp_path_factory.mktemp("server"), "explorer/ui/hosted.py")
+    server = Server(tmp_path_factory.mktemp("server"))
     yield server
     assert server.stop() == []
 
@@ -78,7 +78,7 @@ def test_every_answer_has_the_headers(server: Server, path: str):
 
 def test_without_a_store_it_is_not_well(tmp_path: Path):
     (tmp_path / "file").write_text("no folder")
-    server = Server(tmp_path, "explorer/ui/hosted.py", EXPLORER_HOME=str(tmp_path / "file" / "home"))
+    server = Server(tmp_path, EXPLORER_HOME=str(tmp_path / "file" / "home"))
     try:
         with pytest.raises(urllib.error.HTTPError) as error:
             urllib.request.urlopen(f"{server.address}/healthz", timeout=5)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 import streamlit as st
-from streamlit.delta_generator import DeltaGenerator
 
 from explorer import data, links, naming
 from explorer.address import Parsed
@@ -59,15 +59,10 @@ def show(engine: Engine) -> Parsed:
                 _steps(name, _logarithmic(-6, 0), label=label, disabled=kind == "none")
         _slider("dropout", 0.0, 0.9, 0.05, format="%.2f")
         _steps("epochs", [number for number in EPOCHS if number <= engine.settings.max_epochs])
-        with _folded("data", "database"):
-            _data(engine)
-        with _folded("network", "hub"):
-            _choice("activation", ACTIVATIONS)
-            _toggle("batch_norm")
-            _toggle("regularize_output", disabled=st.session_state["regularizer"] == "none")
-            _choice("initializer", INITIALIZERS)
-        with _folded("training", "tune"):
-            _training(engine)
+        _settle_rows(engine)
+        for name, icon, draw in (("data", "database", _data), ("network", "hub", _network),
+                                 ("training", "tune", _training)):
+            _folded(name, icon, draw, engine)
         lessons.choose_language()
         found = state.read(engine)
         if found.config.parameters != before:
@@ -79,29 +74,47 @@ def _tell_size(place, parameters: int) -> None:
     place.caption(t("controls.parameters", number=plain(parameters)))
 
 
+def _settle_rows(engine: Engine) -> None:
+    """What another data set or share leaves room for, whether or not its controls are in sight."""
+    state, info = st.session_state, DATASETS[st.session_state["dataset"]]
+    if info.is_words:
+        state["num_words"] = min(state["num_words"], info.vocabulary, engine.settings.max_words)
+    if (state["train_samples"] or 0) >= _room(engine):
+        state["train_samples"] = None
+
+
+def _room(engine: Engine) -> int:
+    """The most rows there are to train on."""
+    state, rows = st.session_state, DATASETS[st.session_state["dataset"]].train_rows
+    share = state["share"] if state["validation"] == "holdout" else 0.0
+    return min(rows - round(share * rows), engine.settings.max_samples)
+
+
 def _data(engine: Engine) -> None:
     info = DATASETS[st.session_state["dataset"]]
-    most_words = min(info.vocabulary, engine.settings.max_words)
     if info.is_words:
-        st.session_state["num_words"] = min(st.session_state["num_words"], most_words)
+        most_words = min(info.vocabulary, engine.settings.max_words)
         _steps("num_words", [number for number in WORDS if number <= most_words] or [most_words], most=most_words)
     if not state.is_hidden("validation"):
         st.segmented_control(
             t("control.validation"), ("holdout", "test"), key="validation", required=True, width="stretch",
             help=t("control.validation.help"), format_func=labels("choice.validation.{}", ("holdout", "test")),
             persist_state="session", disabled=state.is_locked("validation"))
-    share = 0.0
     if st.session_state["validation"] == "holdout":
         _slider("share", KINDS["validation"].low, KINDS["validation"].high, 0.01, format="percent",
                 label=t("control.share"), help=t("control.validation.help"))
-        share = st.session_state["share"]
-    room = min(info.train_rows - round(share * info.train_rows), engine.settings.max_samples)
-    if (st.session_state["train_samples"] or 0) >= room:
-        st.session_state["train_samples"] = None
+    room = _room(engine)
     every = t("control.train_samples.all", rows=plain(room))
     _steps("train_samples", [number for number in SAMPLES if number < room] + [None], most=room - 1,
            format_func=lambda number: every if number is None else plain(number))
     _slider("label_noise", KINDS["label_noise"].low, KINDS["label_noise"].high, 0.05, format="percent")
+
+
+def _network(engine: Engine) -> None:
+    _choice("activation", ACTIVATIONS)
+    _toggle("batch_norm")
+    _toggle("regularize_output", disabled=st.session_state["regularizer"] == "none")
+    _choice("initializer", INITIALIZERS)
 
 
 def _training(engine: Engine) -> None:
@@ -140,11 +153,17 @@ def _wait_for_hardware(engine: Engine, was_unknown: bool) -> None:
 # -- one widget each, with the title and the help of its field ------------------------------------------------
 
 
-def _folded(name: str, icon: str) -> DeltaGenerator:
-    """A place for controls that are folded; none at all where all of them are hidden."""
+def _folded(name: str, icon: str, draw: Callable[[Engine], None], engine: Engine) -> None:
+    """Controls that are folded; where all of them are hidden, no place for them.
+
+    They are sent once they are opened: what is not there, no move of another control draws again.
+    """
     if all(map(state.is_hidden, links.GROUPS[name])):
-        return st.container()
-    return st.expander(t(f"controls.{name}"), icon=f":material/{icon}:")
+        return
+    place = st.expander(t(f"controls.{name}"), icon=f":material/{icon}:", key=f"more_{name}", on_change="rerun")
+    if place.open:
+        with place:
+            draw(engine)
 
 
 def _is_drawn(name: str, more: dict[str, Any]) -> bool:

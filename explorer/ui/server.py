@@ -1,8 +1,8 @@
-"""What a hosted page needs besides the page: an engine from the start, a route that tells its health, safe headers."""
+"""What the server does besides the page: an engine from the start, a route that tells its health, safe headers."""
 
 from __future__ import annotations
 
-import importlib
+import sys
 import threading
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -19,19 +19,21 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from explorer.settings import SettingError, Settings
 from explorer.ui import engines
 
-# What the page draws with; imported while nobody waits for it.
-PAGE = ("comparison", "controls", "lessons", "live", "portrait", "state", "sweep")
 HEALTH = "/healthz"
 
 
 def options() -> dict[str, Any]:
     """What `st.App` is made with besides its page.
 
-    Raises:
-        SettingError: an EXPLORER_* variable cannot be used; said when the server starts, not on the first visit.
+    An EXPLORER_* variable that cannot be used is named on standard error, and then by the page.
     """
+    try:
+        frame_ancestors = Settings.from_environment().frame_ancestors
+    except SettingError as error:
+        print(f"explorer: {error}", file=sys.stderr)
+        frame_ancestors = "self"
     return {"lifespan": _lifespan, "routes": [Route(HEALTH, _health)],
-            "middleware": [Middleware(Headers, headers=headers(Settings.from_environment().frame_ancestors))]}
+            "middleware": [Middleware(Headers, headers=headers(frame_ancestors))]}
 
 
 def headers(frame_ancestors: str) -> dict[str, str]:
@@ -81,8 +83,8 @@ async def _lifespan(app: Any) -> AsyncIterator[None]:
 
 
 def _import_page() -> None:
-    for name in PAGE:
-        importlib.import_module(f"explorer.ui.{name}")
+    # What the page draws with, while nobody waits for it.
+    from explorer.ui import page  # noqa: F401
 
 
 def _health(request: Request) -> JSONResponse:
