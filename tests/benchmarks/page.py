@@ -100,8 +100,8 @@ CLICK_AND_WATCH = """async () => {
 }"""
 
 # From Enter in the field of the seed to the moved points of another known run, by the same clock.
-TYPE_AND_WATCH = """async value => {
-    const point = () => document.querySelector('%s').getAttribute('transform');
+TYPE_AND_WATCH = """async ([value, where]) => {
+    const point = () => document.querySelector(where).getAttribute('transform');
     const before = point(), field = document.querySelector('.st-key-seed input');
     field.focus();
     Object.getOwnPropertyDescriptor(HTMLInputElement.prototype, 'value').set.call(field, value);
@@ -113,7 +113,7 @@ TYPE_AND_WATCH = """async value => {
     const took = (performance.now() - began) / 1000;
     await new Promise(done => setTimeout(done, 500));
     return took;
-}""" % POINT
+}"""
 
 
 def answers_under_load(page_at, seed: int) -> dict[str, float]:
@@ -184,7 +184,7 @@ def one_round(browser, figures: dict[str, list[float]], seed: int) -> None:
         page.wait_for_selector(".st-key-seed input", state="attached")
         time.sleep(1)
         note("a known run, from the control to its points [s]", statistics.median(
-            page.evaluate(TYPE_AND_WATCH, str(seed + number % 2)) for number in range(1, 10)))
+            page.evaluate(TYPE_AND_WATCH, [str(seed + number % 2), POINT]) for number in range(1, 10)))
         page.close()
         for name, seconds in answers_under_load(page_at, seed).items():
             note(name, seconds)
