@@ -339,7 +339,7 @@ def test_a_copied_address_opens_the_known_run(visit, server: Server):
     shows(other, config, demand)
     assert other.address() == query(config, demand)
     other.unfold("More about training")
-    expect(other.page.locator(".st-key-optimizer")).to_contain_text("Adam")
+    expect(other.page.locator(".st-key-optimizer input")).to_have_value("Adam")
     sidebar = other.page.locator("[data-testid=stSidebar]")
     assert sidebar.inner_text() == tab.page.locator("[data-testid=stSidebar]").inner_text() or (
         _values(other) == _values(tab))
