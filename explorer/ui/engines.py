@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import atexit
 import gc
-import sqlite3
 
 import streamlit as st
 
+from explorer.database import STORE_ERRORS
 from explorer.engine import Engine
-from explorer.settings import SettingError, Settings, unusable_home
+from explorer.settings import SettingError, Settings, unusable_store
 
 
 @st.cache_resource(show_spinner=False)
@@ -22,8 +22,8 @@ def engine() -> Engine:
     settings = Settings.from_environment()
     try:
         started = Engine(settings)
-    except (OSError, sqlite3.Error) as error:
-        raise unusable_home(settings, error) from error
+    except (OSError, *STORE_ERRORS) as error:
+        raise unusable_store(settings, error) from error
     atexit.register(started.close)
     return started
 
