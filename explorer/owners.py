@@ -72,7 +72,8 @@ class SharedOwner:
         if self._database.is_held(name):
             self._missed.pop(name, None)
             return True
-        return time.monotonic() - self._missed.setdefault(name, time.monotonic()) < MISSED_SECONDS
+        now = time.monotonic()
+        return now - self._missed.setdefault(name, now) < MISSED_SECONDS
 
     def release(self) -> None:
         self._hold.release()

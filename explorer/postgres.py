@@ -233,16 +233,19 @@ class Postgres:
             known = _version(db)
         if known < len(database.SCHEMA):
             with self.write() as db:
-                known = _version(db)  # another may have made it meanwhile
-                self._bring_up_to_date(db, known)
+                known = self._bring_up_to_date(db)
         if known > len(database.SCHEMA):
             raise StoreError("the database that EXPLORER_STORE names was written by a newer version of the explorer",
                              f"{self.where}: set EXPLORER_STORE to another database, or update this one")
 
     @staticmethod
-    def _bring_up_to_date(db: Session, known: int) -> None:
-        if known == 0:
-            db.execute("CREATE TABLE store_version (version BIGINT NOT NULL)")
+    def _bring_up_to_date(db: Session) -> int:
+        # Another may have done it since it was last looked at. Of that, a session that has not seen the table hears
+        # by making it, and not by asking for it.
+        db.execute("CREATE TABLE IF NOT EXISTS store_version (version BIGINT NOT NULL)")
+        row = db.execute("SELECT version FROM store_version").fetchone()
+        known = row["version"] if row else 0
+        if row is None:
             db.execute("INSERT INTO store_version VALUES (0)")
             db.execute(_JSON_EXTRACT)
         for step in database.SCHEMA[known:]:
@@ -252,6 +255,7 @@ class Postgres:
                 db.execute(statement)
         if known < len(database.SCHEMA):
             db.execute("UPDATE store_version SET version = ?", (len(database.SCHEMA),))
+        return max(known, len(database.SCHEMA))
 
 
 class Hold:

@@ -64,8 +64,8 @@ class Cluster:
             return cursor.fetchall() if cursor.description else []
 
     def _run(self, program: str, *arguments: object) -> None:
-        done = subprocess.run([BINARIES[-1] / program, *map(str, arguments)], cwd=self.folder, stdout=subprocess.DEVNULL,
-                              stderr=subprocess.PIPE, text=True, **self._user)
+        done = subprocess.run([BINARIES[-1] / program, *map(str, arguments)], cwd=self.folder, text=True,
+                              stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, **self._user)
         assert done.returncode == 0, done.stderr
 
 
