@@ -318,20 +318,18 @@ class RunStore:
             Those that are known: the run, its further epochs with the numbers in `BRIEF` alone, and its scores
             by their epochs alone.
         """
-        found: dict[str, tuple[Run, list[dict[str, Any]], dict[int, Any]]] = {}
-        columns = ", ".join(["epoch", *(f"json_extract(metrics, '$.{name}')" for name in BRIEF[1:])])
+        if not configs:
+            return {}
+        marks, wanted = ", ".join("?" * len(configs)), list(configs)
         with self._read() as db:
             db.execute("BEGIN")
-            for run_id, config in configs.items():
-                row = db.execute("SELECT * FROM runs WHERE run_id = ?", (run_id,)).fetchone()
-                if row is None:
-                    continue
-                epochs = db.execute(f"SELECT {columns} FROM epochs WHERE run_id = ? AND epoch > ? ORDER BY epoch",
-                                    (run_id, held.get(run_id, 0)))
-                scores = db.execute("SELECT epoch FROM scores WHERE run_id = ?", (run_id,))
-                found[run_id] = (read_run(row, config), [dict(zip(BRIEF, epoch)) for epoch in epochs],
-                                 {score["epoch"]: {} for score in scores})
-        return found
+            rows = {row["run_id"]: row for row in db.execute(f"SELECT * FROM runs WHERE run_id IN ({marks})", wanted)}
+            further = _further(db, {run_id: held.get(run_id, 0) for run_id in wanted}, BRIEF[1:])
+            scores: dict[str, dict[int, Any]] = {}
+            for run_id, epoch in db.execute(f"SELECT run_id, epoch FROM scores WHERE run_id IN ({marks})", wanted):
+                scores.setdefault(run_id, {})[epoch] = {}
+        return {run_id: (read_run(rows[run_id], config), [dict(zip(BRIEF, epoch)) for epoch in further[run_id]],
+                         scores.get(run_id, {})) for run_id, config in configs.items() if run_id in rows}
 
     def latest(self, most: int, held: Mapping[str, tuple[str, int, int]]) -> list[Latest]:
         """The runs that were asked for last, as of one moment, for who looks at them again and again.
@@ -344,22 +342,22 @@ class RunStore:
         Returns:
             The latest first; each with its later epochs alone.
         """
-        found = []
         with self._read() as db:
             db.execute("BEGIN")
-            for row in db.execute("SELECT run_id, status, ticket FROM runs ORDER BY ticket DESC LIMIT ?", (most,)):
-                run_id, status, ticket = row
+            found = {row["run_id"]: Latest(*row) for row in db.execute(
+                "SELECT run_id, status, ticket FROM runs ORDER BY ticket DESC LIMIT ?", (most,))}
+            changed = {}
+            for run_id, one in found.items():
                 *before, epochs = held.get(run_id, ("", 0, 0))
-                if before == [status, ticket] and status not in (QUEUED, RUNNING):
-                    found.append(Latest(run_id, status, ticket))
-                    continue
-                config, demands = db.execute(
-                    "SELECT config, demands FROM runs WHERE run_id = ?", (run_id,)).fetchone()
-                further = db.execute(
-                    "SELECT epoch, json_extract(metrics, '$.val_crossentropy') FROM epochs "
-                    "WHERE run_id = ? AND epoch > ? ORDER BY epoch", (run_id, epochs)).fetchall()
-                found.append(Latest(run_id, status, ticket, config, read_demands(demands), tuple(map(tuple, further))))
-        return found
+                if one.is_live or before != [one.status, one.ticket]:
+                    changed[run_id] = epochs
+            if changed:
+                marks = ", ".join("?" * len(changed))
+                further = _further(db, changed, ("val_crossentropy",))
+                for row in db.execute(f"SELECT run_id, status, ticket, config, demands FROM runs "
+                                      f"WHERE run_id IN ({marks})", list(changed)):
+                    found[row["run_id"]] = Latest(*row[:4], read_demands(row["demands"]), tuple(further[row["run_id"]]))
+        return list(found.values())
 
     def with_status(self, *statuses: str) -> list[Run]:
         """Runs in these states, in the order of their tickets."""
@@ -515,6 +513,22 @@ def _merged(demands: Iterable[Demand]) -> list[Demand]:
 def _epochs(db: Any, run_id: str) -> list[dict[str, Any]]:
     rows = db.execute("SELECT metrics FROM epochs WHERE run_id = ? ORDER BY epoch", (run_id,))
     return [json.loads(row["metrics"]) for row in rows]
+
+
+def _further(db: Any, held: Mapping[str, int], names: Iterable[str]) -> dict[str, list[tuple]]:
+    """Of each of several runs the epochs after those that are held, each with its number and these of its metrics.
+
+    It is one question, however many runs there are: a database may be a long way off.
+    """
+    marks = ", ".join("(?, ?)" for _ in held)
+    columns = "".join(f", json_extract(metrics, '$.{name}')" for name in names)
+    found: dict[str, list[tuple]] = {run_id: [] for run_id in held}
+    for run_id, *values in db.execute(
+            f"WITH held (run_id, known) AS (VALUES {marks}) SELECT epochs.run_id, epoch{columns} FROM held "
+            "CROSS JOIN epochs WHERE epochs.run_id = held.run_id AND epoch > known ORDER BY epochs.run_id, epoch",
+            [value for pair in held.items() for value in pair]):
+        found[run_id].append(tuple(values))
+    return found
 
 
 def _timeless(row: dict[str, Any]) -> dict[str, Any]:

@@ -19,9 +19,14 @@ _numbers = count(1)
 
 
 class Cluster:
-    """A PostgreSQL of one's own, reached through a socket in a temporary folder."""
+    """A PostgreSQL of one's own, reached through a socket in a temporary folder.
 
-    def __init__(self) -> None:
+    Args:
+        lasting: whether it waits for the disk, as one does that people rely on.
+    """
+
+    def __init__(self, lasting: bool = False) -> None:
+        self._options = "" if lasting else " -c fsync=off -c full_page_writes=off"
         self.folder = Path(tempfile.mkdtemp(prefix="pg-", dir="/tmp"))  # a socket's path has 100 characters at most
         # It refuses to be run by root.
         self._user = {"user": "postgres", "group": "postgres", "extra_groups": []} if os.getuid() == 0 else {}
@@ -37,8 +42,8 @@ class Cluster:
 
     def start(self) -> None:
         self._run("pg_ctl", "start", "--wait", "--silent", "--pgdata", self._data, "--log", self.folder / "log",
-                  "--options", f"-c listen_addresses='' -c unix_socket_directories={self.folder} -c fsync=off "
-                               "-c full_page_writes=off -c max_connections=60 -c shared_buffers=32MB")
+                  "--options", f"-c listen_addresses='' -c unix_socket_directories={self.folder} "
+                               f"-c max_connections=60 -c shared_buffers=32MB{self._options}")
 
     def stop(self) -> None:
         self._run("pg_ctl", "stop", "--wait", "--silent", "--pgdata", self._data, "--mode", "immediate")
