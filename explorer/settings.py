@@ -25,8 +25,10 @@ class SettingError(ValueError):
     """An environment variable that cannot be used; the message names it, what is allowed, what came."""
 
 
-def unusable_store(settings: Settings, error: Exception) -> SettingError:
-    """What is said where the store cannot be opened."""
+def unusable_store(settings: Settings, error: Exception, to_visitors: bool = False) -> SettingError:
+    """What is said where the store cannot be opened; visitors are not told where a database is."""
+    if settings.store and to_visitors:
+        return SettingError(f"EXPLORER_STORE: expected a PostgreSQL database that can be used ({error}).")
     if settings.store:
         return SettingError(f"EXPLORER_STORE: expected a PostgreSQL database that can be used, received "
                             f"{shown_address(settings.store)!r} ({getattr(error, 'why', error)}).")

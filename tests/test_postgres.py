@@ -17,6 +17,7 @@ import pytest
 from explorer import database, owners, postgres
 from explorer.__main__ import main
 from explorer.child import job_of
+from explorer.commands import doctor
 from explorer.config import Demand, RunConfig, library_versions
 from explorer.database import StoreError
 from explorer.engine import Engine
@@ -222,6 +223,18 @@ def test_runs_move_from_the_file_to_the_database_and_back_with_two_commands(addr
     assert main(["runs", "list"]) == 0 and f"1 run in {shown_address(address)}" in capsys.readouterr().out
 
 
+def test_doctor_tells_which_store_is_used_and_whether_it_answers(cluster, store, address, settings, capsys):
+    ask(store)
+    amiss: list[str] = []
+    doctor._store(replace(settings, store=guarded(cluster, named(store))), amiss)
+    said = capsys.readouterr().out
+    assert f"postgresql://{GUARDED}@/{named(store)}, " in said and "1 queued" in said and not amiss
+    doctor._store(replace(settings, store=guarded(cluster, "nowhere")), amiss)
+    [remedy] = amiss
+    assert remedy.startswith("EXPLORER_STORE: expected") and '"nowhere" does not exist' in remedy
+    assert PASSWORD not in said + remedy
+
+
 # -- a database that goes away ----------------------------------------------------------------------------------
 
 
@@ -285,6 +298,16 @@ def test_the_page_says_it_and_goes_on_afterwards(cluster, address, tmp_path):
                 told = [_plain(error.value) for error in at.error]
                 assert not at.exception and told and all(AWAY in one for one in told)
                 assert PASSWORD not in str(at.main)
+            finally:
+                cluster.start()
+            sound(at.run())
+            # So it does where the server starts while the database is away.
+            page.close()
+            cluster.stop()
+            try:
+                at = page.open({"lang": "ko"})
+                [told] = [_plain(error.value) for error in at.error]
+                assert not at.exception and "EXPLORER_STORE" in told and not set(told) & set("@/")
             finally:
                 cluster.start()
             sound(at.run())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import gc
+import sys
 
 import streamlit as st
 
@@ -23,7 +24,8 @@ def engine() -> Engine:
     try:
         started = Engine(settings)
     except (OSError, *STORE_ERRORS) as error:
-        raise unusable_store(settings, error) from error
+        print(f"explorer: {unusable_store(settings, error)}", file=sys.stderr)
+        raise unusable_store(settings, error, to_visitors=True) from error
     atexit.register(started.close)
     return started
 

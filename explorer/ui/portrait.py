@@ -42,7 +42,12 @@ def show(engine: Engine, config: RunConfig, demand: Demand) -> None:
         try:
             _devices(engine, config, demand, language)
         except STORE_ERRORS as error:
-            st.error(say("portrait.no_store", language, reason=shown(str(error))), icon=":material/error:")
+            _no_store(error, language)
+
+
+def _no_store(error: Exception, language: str) -> None:
+    why = shown(translated(str(error), language))
+    st.error(say("portrait.no_store", language, reason=why), icon=":material/error:")
 
 
 # -- one training example ------------------------------------------------------------------------------------
@@ -216,7 +221,7 @@ def _times(engine: Engine, config: RunConfig, demand: Demand, language: str, was
         _, found = _look(engine, config, demand)
         failed = _failed(engine, config, demand)
     except STORE_ERRORS as error:
-        st.error(say("portrait.no_store", language, reason=shown(str(error))), icon=":material/error:")
+        _no_store(error, language)
         return
     if not was_known or any(one.view and one.view.is_live for one in found) != was_live:
         st.rerun()  # the button and the timer belong to the page, and so does the next device
