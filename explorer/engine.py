@@ -76,6 +76,7 @@ class Engine:
 
     def __init__(self, settings: Settings, *, warm: bool = True, own_only: bool = False):
         self.settings = settings
+        settings.home.mkdir(parents=True, exist_ok=True)
         self.store = RunStore(settings.store_place)
         self.wall = Wall(self.store.latest, self.run_id)
         self.hardware: Hardware | None = None
@@ -250,8 +251,8 @@ class Engine:
                 self._start(share, max(1, self.settings.threads // min(places, len(shares))))
 
     def _fits(self, run: Run) -> bool:
-        """Whether this machine can train a run: on a database that it shares with others, one of the same data and
-        libraries, for a device that it has."""
+        """Whether this machine can train a run: on a database that it shares with others, one of the data and the
+        libraries that it has, for a device that it has."""
         if not self.settings.store or run.run_id in self._mine:
             return True
         try:
@@ -259,7 +260,7 @@ class Engine:
                 devices.choose(run.demands[-1].device, self.hardware, allowed=self.settings.device)
         except DeviceError:
             return False
-        return self.run_id(run.config) == run.run_id
+        return data.present(run.config.dataset, self.settings) and self.run_id(run.config) == run.run_id
 
     def _goes_with(self, run: Run, other: Run) -> bool:
         return stacking.alike(run, other) and self._fits(other)

@@ -27,9 +27,9 @@ class SettingError(ValueError):
 
 def unusable_store(settings: Settings, error: Exception, to_visitors: bool = False) -> SettingError:
     """What is said where the store cannot be opened; visitors are not told where a database is."""
-    if settings.store and to_visitors:
-        return SettingError(f"EXPLORER_STORE: expected a PostgreSQL database that can be used ({error}).")
-    if settings.store:
+    if settings.store and not isinstance(error, OSError):
+        if to_visitors:
+            return SettingError(f"EXPLORER_STORE: expected a PostgreSQL database that can be used ({error}).")
         return SettingError(f"EXPLORER_STORE: expected a PostgreSQL database that can be used, received "
                             f"{shown_address(settings.store)!r} ({getattr(error, 'why', error)}).")
     return SettingError(f"EXPLORER_HOME: expected a folder on a local disk that can be written, received "
