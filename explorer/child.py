@@ -14,6 +14,7 @@ from typing import Any
 
 from explorer import checkpoints, data, devices, libraries
 from explorer.config import RunConfig
+from explorer.database import insist
 from explorer.line import Line
 from explorer.record import Record, peak_mb
 from explorer.settings import Settings
@@ -173,7 +174,7 @@ def _resume(record: Record) -> tuple[Any, list[float | None]]:
         # The same epochs come out again, to the last bit: a lost checkpoint costs time only.
         print(f"{error}; training starts over", file=sys.stderr)
         found = None
-    known = [metrics["val_crossentropy"] for metrics in record.store.epochs(record.run_id)]
+    known = [metrics["val_crossentropy"] for metrics in insist(record.store.epochs, record.run_id)]
     if found is None or found[0] > len(known):
         return None, []
     return State(*found), known[: found[0]]

@@ -5,9 +5,10 @@ from __future__ import annotations
 import sqlite3
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from explorer.locks import held
 
@@ -27,6 +28,17 @@ class StoreError(Exception):
 
 # What a store raises that cannot be read or written just now, be it a file or a database.
 STORE_ERRORS = (sqlite3.Error, StoreError)
+
+
+def insist(act: Callable[..., Any], *arguments: Any) -> Any:
+    """Do something with a store once more where the database went away in the middle of it.
+
+    Before it begins, a store waits by itself (`RunStore`, `patience`). For what may be done twice.
+    """
+    try:
+        return act(*arguments)
+    except StoreError:
+        return act(*arguments)
 
 
 BUSY_SECONDS = 60.0

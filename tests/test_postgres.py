@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,8 +23,9 @@ from explorer.config import Demand, RunConfig, library_versions
 from explorer.database import StoreError
 from explorer.engine import Engine
 from explorer.owners import SharedOwner, owner_of
+from explorer.record import Record
 from explorer.settings import SettingError, Settings, shown_address, unusable_store
-from explorer.store import FAILED, FINISHED, INTERRUPTED, QUEUED, RunStore
+from explorer.store import FAILED, FINISHED, INTERRUPTED, QUEUED, RUNNING, STOPPED, RunStore
 from explorer.words import translated
 from tests._stores import GUARDED, PASSWORD, Cluster
 
@@ -460,7 +462,8 @@ class _Explorer:
             self.process = subprocess.Popen(
                 [sys.executable, "-c", _SERVER], cwd=ROOT, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                 stderr=log, env=os.environ | {"EXPLORER_HOME": str(home), "EXPLORER_STORE": store,
-                                              "EXPLORER_THREADS": "1", "EXPLORER_RUNS_AT_ONCE": "1"})
+                                              "EXPLORER_THREADS": "1", "EXPLORER_MAX_EPOCHS": "50000",
+                                              "EXPLORER_RUNS_AT_ONCE": "1"})
 
     def tell(self, do: str, seed: int = 0, epochs: int = 1) -> None:
         self.process.stdin.write(json.dumps([do, seed, epochs]) + "\n")
@@ -486,6 +489,26 @@ class _Explorer:
         self.process.stdout.close()
 
 
+def test_a_word_that_was_cut_off_is_told_again(cluster, address, store, settings):
+    ask(store)
+    run = store.claim("o")
+    record = Record(RunStore(address, patience=30), settings, None, "a", run.attempt, run.config)
+    told = record.store.database.write
+
+    @contextmanager
+    def cut_off(lasting: bool = False):
+        record.store._write = told
+        with told() as db:
+            yield db
+            cut(cluster, store)  # before it is committed
+
+    record.store._write = cut_off
+    record.emit("epoch", epoch(1))
+    record.store._write = cut_off
+    record.close(STOPPED, "")
+    assert store.epochs("a") == [epoch(1)] and store.run("a").status == STOPPED and store.run("a").seconds == 0.1
+
+
 @pytest.mark.slow
 def test_two_servers_on_one_database_share_runs_queue_and_wall(cluster, address, store, tmp_path):
     given = guarded(cluster, named(store))
@@ -503,12 +526,18 @@ def test_two_servers_on_one_database_share_runs_queue_and_wall(cluster, address,
         assert run.attempt == 1 and run.owner in names and kinds.count(FINISHED) == 1
         assert [server.ask("wall") for server in servers] == [[1], [1]]
 
-        # What one server trains, the other stops.
-        run_id = one.ask("submit", 2, 400)
+        # A database that is started anew interrupts nothing. What one server trains, the other stops.
+        run_id = one.ask("submit", 2, 50_000)
         wait_for(lambda: len(store.epochs(run_id)) >= 3)
+        cluster.stop()
+        cluster.start()
+        before = len(store.epochs(run_id))
+        wait_for(lambda: len(store.epochs(run_id)) > before + 3)
+        assert store.run(run_id).status == RUNNING
         servers[store.run(run_id).owner == names[0]].ask("stop", 2)
-        reached = len(two.wait("stopped", 2, 400))
-        assert 3 <= reached < 400 and store.run(run_id).attempt == 1
+        rows = two.wait("stopped", 2, 50_000)
+        assert before < len(rows) < 50_000 and [row["epoch"] for row in rows] == list(range(1, len(rows) + 1))
+        assert store.run(run_id).attempt == 1
 
         # A whole machine dies with a run in hand; the other tells so, and goes on.
         run_id = two.ask("submit", 3, 400)
