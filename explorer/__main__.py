@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
+from explorer.database import StoreError
 from explorer.settings import SettingError, Settings
 
 
@@ -27,6 +28,9 @@ def main(arguments: list[str] | None = None) -> int:
     except SettingError as error:
         print(error, file=sys.stderr)
         return 2
+    except StoreError as error:
+        print(f"EXPLORER_STORE: {error.why}. What was written is kept.", file=sys.stderr)
+        return 1
 
 
 if __name__ == "__main__":

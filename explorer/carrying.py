@@ -174,7 +174,7 @@ def read(path: Path, store: RunStore, settings: Settings) -> Outcome:
     Raises:
         Damaged: the file cannot be read; nothing has been changed.
         OSError: the file cannot be opened.
-        sqlite3.Error: the store cannot be written; nothing has been changed.
+        sqlite3.Error, StoreError: the store cannot be written; nothing has been changed.
     """
     with open(path, "rb") as stream:
         if os.fstat(stream.fileno()).st_size > MOST_FILE:

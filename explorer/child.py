@@ -14,6 +14,7 @@ from typing import Any
 
 from explorer import checkpoints, data, devices, libraries
 from explorer.config import RunConfig
+from explorer.database import insist
 from explorer.line import Line
 from explorer.record import Record, peak_mb
 from explorer.settings import Settings
@@ -23,10 +24,12 @@ from explorer.store import FAILED, Run, RunStore
 MOST_MB, MOST_RUNS = 1_500, 50
 # A run that was waiting for the worker comes in less than this; what comes later finds the child warm.
 WARM_UP_DELAY = 0.05
+# A database that is started anew does not cost a run what it has learnt.
+PATIENCE_SECONDS = 60.0
 
 
 def job_of(runs: Sequence[Run], device: str, label: str, threads: int, settings: Settings) -> dict[str, Any]:
-    """What a child must be told, as JSON can carry it.
+    """What a child must be told, as JSON can carry it. It goes through pipes alone: it holds the store's password.
 
     Args:
         runs: one, or several that agree in `explorer.stacking.key` and are trained together.
@@ -35,7 +38,8 @@ def job_of(runs: Sequence[Run], device: str, label: str, threads: int, settings:
     """
     return {"runs": [{"run_id": run.run_id, "attempt": run.attempt, "config": run.config.canonical_json()}
                      for run in runs],
-            "device": device, "label": label, "threads": threads, "settings": settings.as_dict()}
+            "device": device, "label": label, "threads": threads, "settings": settings.as_dict(),
+            "store": settings.store}
 
 
 def keys_of(job: dict[str, Any]) -> list[tuple[str, int]]:
@@ -106,8 +110,8 @@ def run(job: dict[str, Any], line: Line, desk: Desk) -> bool:
     Returns:
         Whether the process is fit for another job.
     """
-    settings = Settings.from_dict(job["settings"])
-    store = RunStore(settings.store_path)
+    settings = Settings.from_dict({**job["settings"], "store": job.get("store", "")})
+    store = RunStore(settings.store_place, PATIENCE_SECONDS)
     records = [Record(store, settings, line, *key, RunConfig.from_json(run["config"]), len(job["runs"]))
                for key, run in zip(keys_of(job), job["runs"], strict=True)]
     try:
@@ -170,7 +174,7 @@ def _resume(record: Record) -> tuple[Any, list[float | None]]:
         # The same epochs come out again, to the last bit: a lost checkpoint costs time only.
         print(f"{error}; training starts over", file=sys.stderr)
         found = None
-    known = [metrics["val_crossentropy"] for metrics in record.store.epochs(record.run_id)]
+    known = [metrics["val_crossentropy"] for metrics in insist(record.store.epochs, record.run_id)]
     if found is None or found[0] > len(known):
         return None, []
     return State(*found), known[: found[0]]

@@ -5,11 +5,41 @@ from __future__ import annotations
 import sqlite3
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from explorer.locks import held
+
+
+class StoreError(Exception):
+    """A database that does not answer, or refuses.
+
+    Args:
+        said: what may be shown to anybody.
+        why: more for the operator; no password in it.
+    """
+
+    def __init__(self, said: str, why: str = ""):
+        super().__init__(said)
+        self.why = why or said
+
+
+# What a store raises that cannot be read or written just now, be it a file or a database.
+STORE_ERRORS = (sqlite3.Error, StoreError)
+
+
+def insist(act: Callable[..., Any], *arguments: Any) -> Any:
+    """Do something with a store once more where the database went away in the middle of it.
+
+    Before it begins, a store waits by itself (`RunStore`, `patience`). For what may be done twice.
+    """
+    try:
+        return act(*arguments)
+    except StoreError:
+        return act(*arguments)
+
 
 BUSY_SECONDS = 60.0
 # Checking the whole file takes a tenth of a second for this size; a larger one would delay the page.
@@ -68,6 +98,7 @@ class Database:
 
     def __init__(self, path: Path):
         self.path = Path(path)
+        self.where = str(path)
         self.set_aside: Path | None = None
         self.path.parent.mkdir(parents=True, exist_ok=True)
         # One at a time: SQLite does not wait for another that switches to WAL, and of several that find the file
@@ -98,8 +129,12 @@ class Database:
         db.execute("PRAGMA synchronous = NORMAL")
         return db
 
+    def size(self) -> int:
+        """Bytes that the runs take."""
+        return self.path.stat().st_size
+
     @contextmanager
-    def _read(self) -> Iterator[sqlite3.Connection]:
+    def read(self) -> Iterator[sqlite3.Connection]:
         db = self._connect()
         try:
             yield db
@@ -107,9 +142,9 @@ class Database:
             db.close()
 
     @contextmanager
-    def _write(self, lasting: bool = False) -> Iterator[sqlite3.Connection]:
+    def write(self, lasting: bool = False) -> Iterator[sqlite3.Connection]:
         """A transaction; it outlives its process in any case, and the machine's power where it is to be lasting."""
-        with self._read() as db:
+        with self.read() as db:
             if lasting:
                 db.execute("PRAGMA synchronous = FULL")
             db.execute("BEGIN IMMEDIATE")
@@ -122,13 +157,13 @@ class Database:
             db.execute("COMMIT")
 
     def _open(self) -> None:
-        with self._read() as db:
+        with self.read() as db:
             db.execute("PRAGMA journal_mode = WAL")
             db.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()
             small = self.path.stat().st_size <= MOST_CHECKED
             if small and db.execute("PRAGMA quick_check(1)").fetchone()[0] != "ok":
                 raise sqlite3.DatabaseError("malformed")
-        with self._write() as db:
+        with self.write() as db:
             known = db.execute("PRAGMA user_version").fetchone()[0]
             if known > len(SCHEMA):
                 raise sqlite3.OperationalError(

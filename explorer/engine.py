@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 import signal
-import sqlite3
 import sys
 import threading
 import time
@@ -19,10 +18,11 @@ from typing import Any
 from explorer import data, devices, stacking, waiting
 from explorer.child import job_of
 from explorer.config import Demand, RunConfig, library_versions
+from explorer.database import STORE_ERRORS
 from explorer.devices import DeviceError, Hardware
 from explorer.fields import plain
 from explorer.limits import require
-from explorer.owners import Owner, is_alive
+from explorer.owners import owner_of
 from explorer.settings import Settings
 from explorer.store import FAILED, INTERRUPTED, QUEUED, RUNNING, STOPPED, Run, RunStore
 from explorer.view import DONE, View, look
@@ -76,12 +76,12 @@ class Engine:
 
     def __init__(self, settings: Settings, *, warm: bool = True, own_only: bool = False):
         self.settings = settings
-        self.store = RunStore(settings.store_path)
+        settings.home.mkdir(parents=True, exist_ok=True)
+        self.store = RunStore(settings.store_place)
         self.wall = Wall(self.store.latest, self.run_id)
         self.hardware: Hardware | None = None
         _sweep(settings)
-        self._owners = settings.home / "engines"
-        self._owner = Owner(self._owners)
+        self._owner = owner_of(self.store.database, settings.home / "engines")
         self._own_only, self._mine = own_only, set()
         # By run and attempt: the process of one attempt may outlive the store's word that it has ended.
         self._charges: dict[tuple[str, int], _Charge] = {}
@@ -170,7 +170,10 @@ class Engine:
         self._thread.join()
         if self._worker:
             self._worker.close()
-        self.store.interrupt(self._owner.name, "The explorer was closed while this run was training.")
+        try:
+            self.store.interrupt(self._owner.name, "The explorer was closed while this run was training.")
+        except STORE_ERRORS as error:  # the next engine will do it
+            print(f"explorer: {getattr(error, 'why', error)}", file=sys.stderr)
         self._owner.release()
         self.store.close()
 
@@ -202,6 +205,7 @@ class Engine:
         next_recovery = 0.0
         while not self._closing.is_set():
             try:
+                self._owner.keep()
                 self._read_post()
                 if time.monotonic() >= next_recovery:
                     self._recover()
@@ -214,9 +218,9 @@ class Engine:
             except Exception as error:
                 # Another program may hold the store, the disk be full, processes run short: the queue waits, it is
                 # not lost, and this thread must outlive it all.
-                if not isinstance(error, sqlite3.Error):
+                if not isinstance(error, STORE_ERRORS):
                     traceback.print_exc()
-                print(f"explorer: trying again in a second ({error})", file=sys.stderr)
+                print(f"explorer: trying again in a second ({getattr(error, 'why', error)})", file=sys.stderr)
                 self._closing.wait(1)
             self._wake.wait(TICK_SECONDS if self._charges else IDLE_SECONDS)
             self._wake.clear()
@@ -229,21 +233,37 @@ class Engine:
                     self._start_worker()
                 if not self.is_broken:
                     return
-            only = self._mine if self._own_only else None
-            run = self.store.claim(self._owner.name, only, self.settings.max_running_per_person)
+            # Where training does not start, what other servers have asked for is left to them.
+            only = self._mine if self._own_only or (self.settings.store and self.is_broken) else None
+            run = self.store.claim(self._owner.name, only, self.settings.max_running_per_person, self._fits)
             if run is None:
                 return
             rivals = self.store.rivals(run.run_id, only)
             # A turn is one place while others wait, and a share of the stack in it: see `explorer.turns`.
             places = 1 if rivals else self.settings.runs_at_once - len(self._jobs())
             mates = [] if self.is_broken else self.store.claim_alike(
-                self._owner.name, run, partial(stacking.alike, run), stacking.MOST_MEMBERS * places - 1,
+                self._owner.name, run, partial(self._goes_with, run), stacking.MOST_MEMBERS * places - 1,
                 stacking.share(rivals) if rivals else None, only)
             if self.store.any_waiting(only):
                 places = 1  # for others a place is to stay free
             shares = stacking.shares([run, *mates], places)
             for share in shares:
                 self._start(share, max(1, self.settings.threads // min(places, len(shares))))
+
+    def _fits(self, run: Run) -> bool:
+        """Whether this machine can train a run: on a database that it shares with others, one of the data and the
+        libraries that it has, for a device that it has."""
+        if not self.settings.store or run.run_id in self._mine:
+            return True
+        try:
+            if self.hardware and run.demands:
+                devices.choose(run.demands[-1].device, self.hardware, allowed=self.settings.device)
+        except DeviceError:
+            return False
+        return data.present(run.config.dataset, self.settings) and self.run_id(run.config) == run.run_id
+
+    def _goes_with(self, run: Run, other: Run) -> bool:
+        return stacking.alike(run, other) and self._fits(other)
 
     def _start(self, runs: list[Run], threads: int) -> None:
         if self.is_broken:
@@ -278,7 +298,8 @@ class Engine:
                 return
             if charge.stop_sent is None:
                 run = self.store.run(run_id)
-                if run and run.stop and run.attempt == attempt:
+                # One that was given to another, while the database was out of reach, is of no use here any more.
+                if run and (run.stop or run.attempt != attempt):
                     charge.stop_sent = time.monotonic()
                     self._worker.say(do="stop", run_id=run_id, attempt=attempt)
             elif not charge.killed and time.monotonic() - charge.stop_sent > GRACE_SECONDS:
@@ -290,7 +311,7 @@ class Engine:
 
     def _recover(self) -> None:
         for owner in self.store.owners():
-            if owner != self._owner.name and not is_alive(self._owners, owner):
+            if owner != self._owner.name and not self._owner.is_alive(owner):
                 self.store.interrupt(owner, "The explorer ended while this run was training.")
 
     # -- the worker -----------------------------------------------------------------------------------

@@ -2,10 +2,22 @@
 
 from __future__ import annotations
 
+import time
 import uuid
 from pathlib import Path
+from typing import Any
 
+from explorer.database import Database
 from explorer.locks import take
+
+# An engine that has lost its database takes its lock anew within a second or two of the database's return: only one
+# that is missed for longer is dead. Its connection is looked after once in so many seconds.
+MISSED_SECONDS, KEEP_SECONDS = 4.0, 1.0
+
+
+def owner_of(database: Any, folder: Path) -> Owner | SharedOwner:
+    """The owner that an engine on this store is: of one machine with a file, of several with a database."""
+    return Owner(folder) if isinstance(database, Database) else SharedOwner(database)
 
 
 class Owner:
@@ -17,13 +29,54 @@ class Owner:
     def __init__(self, folder: Path):
         folder.mkdir(parents=True, exist_ok=True)
         self.name = uuid.uuid4().hex
-        self._path = folder / self.name
+        self._folder, self._path = folder, folder / self.name
         self._file = open(self._path, "w")  # noqa: SIM115  held as long as the engine lives
         take(self._file)
+
+    def keep(self) -> None:
+        """Nothing to do: the lock cannot be lost."""
+
+    def is_alive(self, name: str) -> bool:
+        """Whether the engine of that name still runs."""
+        return is_alive(self._folder, name)
 
     def release(self) -> None:
         self._file.close()
         self._path.unlink(missing_ok=True)
+
+
+class SharedOwner:
+    """A name for one engine among those of several machines, alive as long as a connection holds the lock of that name.
+
+    Args:
+        database: `explorer.postgres.Postgres`.
+    """
+
+    def __init__(self, database: Any):
+        self.name = uuid.uuid4().hex
+        self._database, self._hold, self._kept = database, database.hold(self.name), time.monotonic()
+        self._missed: dict[str, float] = {}
+
+    def keep(self) -> None:
+        """See to it that the lock is held; to be called again and again.
+
+        Raises:
+            StoreError: the database does not answer; until it does, nothing is to be taken on.
+        """
+        if time.monotonic() - self._kept >= KEEP_SECONDS:
+            self._hold.keep()
+            self._kept = time.monotonic()
+
+    def is_alive(self, name: str) -> bool:
+        """Whether the engine of that name still runs, or may come back in a moment."""
+        if self._database.is_held(name):
+            self._missed.pop(name, None)
+            return True
+        now = time.monotonic()
+        return now - self._missed.setdefault(name, now) < MISSED_SECONDS
+
+    def release(self) -> None:
+        self._hold.release()
 
 
 def is_alive(folder: Path, name: str) -> bool:

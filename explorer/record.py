@@ -9,6 +9,7 @@ from typing import Any
 
 from explorer import checkpoints
 from explorer.config import Demand, RunConfig
+from explorer.database import insist
 from explorer.line import Line
 from explorer.settings import Settings
 from explorer.store import DIVERGED, FINISHED, INTERRUPTED, STOPPED, RunStore, Superseded
@@ -34,22 +35,23 @@ class Record:
         self._phase, self._score, self._is_closed = "", None, False
 
     def demands(self) -> Sequence[Demand]:
-        return self.store.run(self.run_id).demands
+        return insist(self.store.run, self.run_id).demands
 
     def emit(self, kind: str, values: dict[str, Any]) -> None:
         """As `explorer.training.train` tells it; what another attempt has taken over is told to nobody."""
         if self._is_closed:
             return
+        key = (self.run_id, self.attempt)
         try:
             if kind == "phase":
                 self._phase = values["phase"]
-                self.store.write_progress(self.run_id, self.attempt, self._phase, {})
+                insist(self.store.write_progress, *key, self._phase, {})
             elif kind == "progress":
-                self.store.write_progress(self.run_id, self.attempt, self._phase, values)
+                insist(self.store.write_progress, *key, self._phase, values)
             elif kind == "device":
-                self.store.write_device(self.run_id, self.attempt, values["device"], values["threads"])
+                insist(self.store.write_device, *key, values["device"], values["threads"])
             elif kind == "epoch":
-                self.store.write_epoch(self.run_id, self.attempt, values)
+                insist(self.store.write_epoch, *key, values)
             else:
                 self._score = values  # stored with the end, see `RunStore.end`
         except Superseded:
@@ -85,7 +87,7 @@ class Record:
     def close(self, status: str, message: str, obeyed: bool = False, score: dict[str, Any] | None = None) -> None:
         if not self._is_closed:
             self._is_closed = True
-            self.store.end(self.run_id, self.attempt, status, message, peak_mb(), obeyed, score)
+            insist(self.store.end, self.run_id, self.attempt, status, message, peak_mb(), obeyed, score)
 
 
 class Keeper:

@@ -6,7 +6,7 @@ import os
 import re
 import sys
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 
 # A limit below the smallest run would allow none.
@@ -14,14 +14,24 @@ SMALLEST = {"max_samples": 50, "max_words": 10}
 # It becomes part of a header: nothing that could end it, or begin another rule.
 _ORIGIN = re.compile(r"https?://(\*\.)?[0-9A-Za-z-]+(\.[0-9A-Za-z-]+)*(:\d{1,5})?")
 APP_FOLDER = "overfitting-explorer"
+# Strict, so that it is known which part is the password: what is not understood is not shown.
+_ADDRESS = re.compile(
+    r"(?P<scheme>postgres(?:ql)?://)(?:(?P<user>[^:@/?#\s]*)(?::[^:@/?#\s]*)?@)?"
+    r"(?P<hosts>(?:[\w.%-]*|\[[0-9A-Fa-f:.%]+\])(?::\d{1,5})?(?:,(?:[\w.%-]+|\[[0-9A-Fa-f:.%]+\])(?::\d{1,5})?)*)"
+    r"(?P<name>/[^:@/?#\s]*)?(?:\?[^@#?\s]*)?")
 
 
 class SettingError(ValueError):
     """An environment variable that cannot be used; the message names it, what is allowed, what came."""
 
 
-def unusable_home(settings: Settings, error: Exception) -> SettingError:
-    """What is said where the store cannot be opened."""
+def unusable_store(settings: Settings, error: Exception, to_visitors: bool = False) -> SettingError:
+    """What is said where the store cannot be opened; visitors are not told where a database is."""
+    if settings.store and not isinstance(error, OSError):
+        if to_visitors:
+            return SettingError(f"EXPLORER_STORE: expected a PostgreSQL database that can be used ({error}).")
+        return SettingError(f"EXPLORER_STORE: expected a PostgreSQL database that can be used, received "
+                            f"{shown_address(settings.store)!r} ({getattr(error, 'why', error)}).")
     return SettingError(f"EXPLORER_HOME: expected a folder on a local disk that can be written, received "
                         f"{str(settings.home)!r} ({error}).")
 
@@ -47,6 +57,14 @@ def default_home(environ: Mapping[str, str], platform: str = sys.platform) -> Pa
     return (Path(given) if os.path.isabs(given) else user / ".local" / "share") / APP_FOLDER
 
 
+def shown_address(address: str) -> str:
+    """The address of a database without its password and its options, for people and logs."""
+    found = _ADDRESS.fullmatch(address)
+    if found is None:
+        return "postgresql://…"
+    return found["scheme"] + (f"{found['user']}@" if found["user"] else "") + found["hosts"] + (found["name"] or "")
+
+
 def _cores() -> int:
     try:
         return len(os.sched_getaffinity(0))
@@ -60,6 +78,7 @@ class Settings:
 
     Attributes:
         home: folder of the store, the checkpoints and the data cache.
+        store: `postgresql://…` of a database that is the store instead; it may hold a password, and is not shown.
         data_dir: folder that is searched first for `imdb.npz` and `mnist.npz`.
         max_parameters: most trainable parameters of one network.
         max_epochs: most epochs of one run.
@@ -80,6 +99,7 @@ class Settings:
     """
 
     home: Path
+    store: str = field(default="", repr=False)
     data_dir: Path | None = None
     max_parameters: int = 20_000_000
     max_epochs: int = 500
@@ -102,41 +122,52 @@ class Settings:
 
         Raises:
             SettingError: a variable holds something else than a whole number that is large enough
-                (or what EXPLORER_DEVICE, EXPLORER_FRAME_ANCESTORS and EXPLORER_CLASS_WALL allow).
+                (or what EXPLORER_STORE, EXPLORER_DEVICE, EXPLORER_FRAME_ANCESTORS and EXPLORER_CLASS_WALL allow).
         """
         environ = os.environ if environ is None else environ
         values: dict[str, object] = {}
-        for field in fields(cls):
-            name = f"EXPLORER_{field.name.upper()}"
+        for one in fields(cls):
+            name = f"EXPLORER_{one.name.upper()}"
             text = environ.get(name, "").strip()
             if not text:
                 continue
-            if field.name in ("home", "data_dir"):
-                values[field.name] = Path(text).expanduser().absolute()
-            elif field.name == "device":
+            if one.name in ("home", "data_dir"):
+                values[one.name] = Path(text).expanduser().absolute()
+            elif one.name == "store":
+                if not _ADDRESS.fullmatch(text):
+                    raise SettingError(
+                        f"{name}: expected postgresql://user:password@host/database, with %40 for @, %2F for / and so "
+                        "on in the password; what was received is not shown, for it may hold a password. Without "
+                        "this variable the store is a file in EXPLORER_HOME.")
+                values[one.name] = text
+            elif one.name == "device":
                 if text not in ("any", "cpu"):
                     raise SettingError(f"{name}: expected any or cpu, received {text!r}.")
-                values[field.name] = text
-            elif field.name == "frame_ancestors":
+                values[one.name] = text
+            elif one.name == "frame_ancestors":
                 if text not in ("self", "none", "any") and not all(map(_ORIGIN.fullmatch, text.split())):
                     raise SettingError(f"{name}: expected self, none, any, or origins like https://huggingface.co, "
                                        f"received {text!r}.")
-                values[field.name] = " ".join(text.split())
-            elif field.name == "class_wall":
+                values[one.name] = " ".join(text.split())
+            elif one.name == "class_wall":
                 if text not in ("on", "off"):
                     raise SettingError(f"{name}: expected on or off, received {text!r}.")
-                values[field.name] = text == "on"
+                values[one.name] = text == "on"
             else:
-                least = SMALLEST.get(field.name, 1)
+                least = SMALLEST.get(one.name, 1)
                 if not text.isascii() or not text.isdigit() or len(text) > 15 or int(text) < least:
                     raise SettingError(f"{name}: expected a whole number of {least} or more, received {text!r}.")
-                values[field.name] = int(text)
+                values[one.name] = int(text)
         values.setdefault("home", default_home(environ))
         return cls(**values)
 
     def as_dict(self) -> dict[str, object]:
-        """The settings as JSON can carry them to another process."""
-        return {name: str(value) if isinstance(value, Path) else value for name, value in asdict(self).items()}
+        """The settings as JSON can carry them to another process, on a command line that everybody may read.
+
+        `store` is left out, for its password; see `explorer.child.job_of`.
+        """
+        return {name: str(value) if isinstance(value, Path) else value for name, value in asdict(self).items()
+                if name != "store"}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, object]) -> Settings:
@@ -146,7 +177,13 @@ class Settings:
 
     @property
     def store_path(self) -> Path:
+        """The file that the store is, where it is one."""
         return self.home / "runs.sqlite3"
+
+    @property
+    def store_place(self) -> Path | str:
+        """The store: a file, or the address of a database."""
+        return self.store or self.store_path
 
     @property
     def checkpoints(self) -> Path:

@@ -1,12 +1,12 @@
-"""The store: one SQLite file with every run, its epochs, scores and queue. It knows nothing else."""
+"""The store: every run, its epochs, scores and queue, in an SQLite file or a PostgreSQL database. No more."""
 
 from __future__ import annotations
 
 import json
-import sqlite3
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 from explorer import turns
@@ -43,13 +43,41 @@ BRIEF = ("epoch", "train_crossentropy", "val_crossentropy", "val_accuracy")
 # What of a row of `runs` goes along to another store.
 _CARRIED = ("run_id", "config", "versions", "created_at", "status", "message", "device", "threads", "seconds",
             "peak_mb")
+# The same once more replaces what was there.
+_KEEP_EPOCH, _KEEP_SCORE = (
+    f"INSERT INTO {table} VALUES (?, ?, ?) ON CONFLICT (run_id, epoch) DO UPDATE SET metrics = excluded.metrics"
+    for table in ("epochs", "scores"))
+
 
 class Superseded(RuntimeError):
     """A writer whose attempt at a run has been given to another."""
 
 
-class RunStore(Database):
-    """The runs in one file; see `Database`."""
+class RunStore:
+    """The runs in one file or one database. The SQL is what SQLite and PostgreSQL both understand.
+
+    Args:
+        place: a file, see `explorer.database.Database`, or an address, see `explorer.postgres.Postgres`.
+        patience: how long to wait for a database that does not answer, in seconds.
+    """
+
+    def __init__(self, place: Path | str, patience: float = 0.0):
+        if str(place).startswith(("postgresql:", "postgres:")):
+            from explorer.postgres import Postgres
+
+            self.database: Any = Postgres(str(place), patience)
+        else:
+            self.database = Database(Path(place))
+        self._read, self._write = self.database.read, self.database.write
+
+    @property
+    def set_aside(self) -> Path | None:
+        """A damaged file under its new name, where there was one."""
+        return self.database.set_aside
+
+    def close(self) -> None:
+        """Leave the store; see `Database.close`."""
+        self.database.close()
 
     # -- requests -------------------------------------------------------------------------------------
 
@@ -77,14 +105,15 @@ class RunStore(Database):
                     (run_id, config.canonical_json(), json.dumps(versions), time.time(), QUEUED,
                      dump_demands([demand]), _next_ticket(db)))
             is_live = bool(found) and found["status"] in (QUEUED, RUNNING)
-            db.execute("INSERT OR IGNORE INTO wishes (run_id, person, at, first) VALUES (?, ?, ?, ?)",
-                       (run_id, person, time.time(), not is_live))
+            db.execute("INSERT INTO wishes (run_id, person, at, first) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING",
+                       (run_id, person, time.time(), int(not is_live)))
             # Who comes joins the ring at its end; who is in it keeps their place, however often they ask.
-            db.execute("INSERT OR IGNORE INTO persons VALUES (?, ?)", (person, _next_turn(db)))
+            db.execute("INSERT INTO persons VALUES (?, ?) ON CONFLICT DO NOTHING", (person, _next_turn(db)))
             _event(db, run_id, "requested", json.dumps(asdict(demand)))
         return self.run(run_id)
 
-    def claim(self, owner: str, only: Iterable[str] | None = None, most_training: int | None = None) -> Run | None:
+    def claim(self, owner: str, only: Iterable[str] | None = None, most_training: int | None = None,
+              fits: Callable[[Run], bool] = lambda run: True) -> Run | None:
         """Take the next run of the queue; of several that ask at once, one gets it.
 
         It is the turn of one of those who want it, see `explorer.turns`.
@@ -93,11 +122,12 @@ class RunStore(Database):
             owner: who takes it.
             only: runs to choose from; all of them by default.
             most_training: a person who has so many places lets others go first.
+            fits: whether the owner can train a run; one that does not fit is left to other owners.
         """
         with self._write() as db:
             for run_id, person in _order(db, only, most_training):
                 run = _readable(db, run_id)
-                if run is None:
+                if run is None or not fits(run):
                     continue
                 row = db.execute("SELECT turn FROM persons WHERE person = ?", (person,)).fetchone()
                 db.execute("UPDATE wishes SET served = 1, turn = ? WHERE run_id = ? AND person = ?",
@@ -118,7 +148,7 @@ class RunStore(Database):
         """
         taken: list[Run] = []
         with self._write() as db:
-            served = db.execute("SELECT person FROM wishes WHERE run_id = ? AND served", (first.run_id,)).fetchone()
+            served = db.execute("SELECT person FROM wishes WHERE run_id = ? AND served = 1", (first.run_id,)).fetchone()
             counts = {served["person"] if served else "": 1}
             for run_id, person in _order(db, only, None):
                 if len(taken) >= most:
@@ -134,7 +164,7 @@ class RunStore(Database):
     def rivals(self, run_id: str, only: Iterable[str] | None = None) -> int:
         """How many persons have something waiting besides the one whose turn took this run."""
         with self._read() as db:
-            served = db.execute("SELECT person FROM wishes WHERE run_id = ? AND served", (run_id,)).fetchone()
+            served = db.execute("SELECT person FROM wishes WHERE run_id = ? AND served = 1", (run_id,)).fetchone()
             return len({person for _, person in _wishes(db, only)} - {served["person"] if served else ""})
 
     def any_waiting(self, only: Iterable[str] | None = None) -> bool:
@@ -169,7 +199,7 @@ class RunStore(Database):
             self._hold(db, run_id, attempt)
             new = db.execute("SELECT 1 FROM epochs WHERE run_id = ? AND epoch = ?",
                              (run_id, metrics["epoch"])).fetchone() is None
-            db.execute("INSERT OR REPLACE INTO epochs VALUES (?, ?, ?)",
+            db.execute(_KEEP_EPOCH,
                        (run_id, metrics["epoch"], dump_metrics(metrics)))
             if new:
                 db.execute("UPDATE runs SET seconds = seconds + ? WHERE run_id = ?", (metrics["seconds"], run_id))
@@ -178,7 +208,7 @@ class RunStore(Database):
         """Store the test score after an epoch. Raises: Superseded."""
         with self._write() as db:
             self._hold(db, run_id, attempt)
-            db.execute("INSERT OR REPLACE INTO scores VALUES (?, ?, ?)",
+            db.execute(_KEEP_SCORE,
                        (run_id, metrics["epoch"], dump_metrics(metrics)))
 
     def write_device(self, run_id: str, attempt: int, device: str, threads: int) -> None:
@@ -208,7 +238,7 @@ class RunStore(Database):
             if row is None or row["attempt"] != attempt or row["status"] != RUNNING:
                 return False
             if score:
-                db.execute("INSERT OR REPLACE INTO scores VALUES (?, ?, ?)",
+                db.execute(_KEEP_SCORE,
                            (run_id, score["epoch"], dump_metrics(score)))
             curve = [metrics.get("val_crossentropy") for metrics in _epochs(db, run_id)]
             taken_back = status == STOPPED and obeyed and not row["stop"]
@@ -220,7 +250,8 @@ class RunStore(Database):
                 # The phase stays: it tells in which one a run failed.
                 db.execute(
                     "UPDATE runs SET status = ?, message = ?, demands = '[]', stop = 0, progress = '{}', "
-                    "peak_mb = MAX(peak_mb, ?) WHERE run_id = ?", (status, message, peak_mb, run_id))
+                    "peak_mb = CASE WHEN peak_mb < ? THEN ? ELSE peak_mb END WHERE run_id = ?",
+                    (status, message, peak_mb, peak_mb, run_id))
                 _event(db, run_id, status, message)
                 _forget_wishes(db, run_id)
         return True
@@ -230,8 +261,8 @@ class RunStore(Database):
         with self._write() as db:
             if db.execute("UPDATE runs SET status = ?, owner = '', phase = '' WHERE run_id = ? AND attempt = ? "
                           "AND status = ?", (QUEUED, run_id, attempt, RUNNING)).rowcount:
-                db.execute("UPDATE persons SET turn = MIN(persons.turn, wishes.turn) FROM wishes WHERE run_id = ? "
-                           "AND served AND wishes.person = persons.person", (run_id,))
+                db.execute("UPDATE persons SET turn = wishes.turn FROM wishes WHERE run_id = ? AND served = 1 "
+                           "AND wishes.person = persons.person AND wishes.turn < persons.turn", (run_id,))
                 db.execute("UPDATE wishes SET served = 0 WHERE run_id = ?", (run_id,))
 
     def interrupt(self, owner: str, message: str) -> list[str]:
@@ -287,20 +318,18 @@ class RunStore(Database):
             Those that are known: the run, its further epochs with the numbers in `BRIEF` alone, and its scores
             by their epochs alone.
         """
-        found: dict[str, tuple[Run, list[dict[str, Any]], dict[int, Any]]] = {}
-        columns = ", ".join(f"json_extract(metrics, '$.{name}')" for name in BRIEF)
+        if not configs:
+            return {}
+        marks, wanted = ", ".join("?" * len(configs)), list(configs)
         with self._read() as db:
             db.execute("BEGIN")
-            for run_id, config in configs.items():
-                row = db.execute("SELECT * FROM runs WHERE run_id = ?", (run_id,)).fetchone()
-                if row is None:
-                    continue
-                epochs = db.execute(f"SELECT {columns} FROM epochs WHERE run_id = ? AND epoch > ? ORDER BY epoch",
-                                    (run_id, held.get(run_id, 0)))
-                scores = db.execute("SELECT epoch FROM scores WHERE run_id = ?", (run_id,))
-                found[run_id] = (read_run(row, config), [dict(zip(BRIEF, epoch)) for epoch in epochs],
-                                 {score["epoch"]: {} for score in scores})
-        return found
+            rows = {row["run_id"]: row for row in db.execute(f"SELECT * FROM runs WHERE run_id IN ({marks})", wanted)}
+            further = _further(db, {run_id: held.get(run_id, 0) for run_id in wanted}, BRIEF[1:])
+            scores: dict[str, dict[int, Any]] = {}
+            for run_id, epoch in db.execute(f"SELECT run_id, epoch FROM scores WHERE run_id IN ({marks})", wanted):
+                scores.setdefault(run_id, {})[epoch] = {}
+        return {run_id: (read_run(rows[run_id], config), [dict(zip(BRIEF, epoch)) for epoch in further[run_id]],
+                         scores.get(run_id, {})) for run_id, config in configs.items() if run_id in rows}
 
     def latest(self, most: int, held: Mapping[str, tuple[str, int, int]]) -> list[Latest]:
         """The runs that were asked for last, as of one moment, for who looks at them again and again.
@@ -313,22 +342,22 @@ class RunStore(Database):
         Returns:
             The latest first; each with its later epochs alone.
         """
-        found = []
         with self._read() as db:
             db.execute("BEGIN")
-            for row in db.execute("SELECT run_id, status, ticket FROM runs ORDER BY ticket DESC LIMIT ?", (most,)):
-                run_id, status, ticket = row
+            found = {row["run_id"]: Latest(*row) for row in db.execute(
+                "SELECT run_id, status, ticket FROM runs ORDER BY ticket DESC LIMIT ?", (most,))}
+            changed = {}
+            for run_id, one in found.items():
                 *before, epochs = held.get(run_id, ("", 0, 0))
-                if before == [status, ticket] and status not in (QUEUED, RUNNING):
-                    found.append(Latest(run_id, status, ticket))
-                    continue
-                config, demands = db.execute(
-                    "SELECT config, demands FROM runs WHERE run_id = ?", (run_id,)).fetchone()
-                further = db.execute(
-                    "SELECT epoch, json_extract(metrics, '$.val_crossentropy') FROM epochs "
-                    "WHERE run_id = ? AND epoch > ? ORDER BY epoch", (run_id, epochs)).fetchall()
-                found.append(Latest(run_id, status, ticket, config, read_demands(demands), tuple(map(tuple, further))))
-        return found
+                if one.is_live or before != [one.status, one.ticket]:
+                    changed[run_id] = epochs
+            if changed:
+                marks = ", ".join("?" * len(changed))
+                further = _further(db, changed, ("val_crossentropy",))
+                for row in db.execute(f"SELECT run_id, status, ticket, config, demands FROM runs "
+                                      f"WHERE run_id IN ({marks})", list(changed)):
+                    found[row["run_id"]] = Latest(*row[:4], read_demands(row["demands"]), tuple(further[row["run_id"]]))
+        return list(found.values())
 
     def with_status(self, *statuses: str) -> list[Run]:
         """Runs in these states, in the order of their tickets."""
@@ -373,6 +402,8 @@ class RunStore(Database):
     def reached(self, run_ids: Iterable[str]) -> dict[str, int]:
         """The last stored epoch of each of these runs that has one."""
         wanted = list(run_ids)
+        if not wanted:
+            return {}
         marks = ", ".join("?" * len(wanted))
         with self._read() as db:
             rows = db.execute(f"SELECT run_id, MAX(epoch) AS epochs FROM epochs WHERE run_id IN ({marks}) "
@@ -383,7 +414,7 @@ class RunStore(Database):
         """How many runs wait because this person was the first to ask for them."""
         with self._read() as db:
             return db.execute("SELECT COUNT(*) FROM runs JOIN wishes USING (run_id) WHERE status = ? AND person = ? "
-                              "AND first", (QUEUED, person)).fetchone()[0]
+                              "AND first = 1", (QUEUED, person)).fetchone()[0]
 
     def events(self, run_id: str) -> list[tuple[str, str]]:
         """What happened to a run, as (kind, detail), oldest first."""
@@ -445,8 +476,9 @@ class RunStore(Database):
                 self._take_over(db, run, keep_scores=agree)
         return became
 
-    def _take_over(self, db: sqlite3.Connection, run: Carried, keep_scores: bool) -> None:
-        db.execute("INSERT OR IGNORE INTO runs (run_id, config, versions, created_at, status) VALUES (?, ?, ?, ?, ?)",
+    def _take_over(self, db: Any, run: Carried, keep_scores: bool) -> None:
+        db.execute("INSERT INTO runs (run_id, config, versions, created_at, status) VALUES (?, ?, ?, ?, ?) "
+                   "ON CONFLICT DO NOTHING",
                    (run.run_id, run.config, json.dumps(run.versions), run.created_at, run.status))
         # One attempt more: it is not to be mistaken for a run that nobody has begun.
         db.execute("UPDATE runs SET status = ?, message = ?, device = ?, threads = ?, seconds = ?, peak_mb = ?, "
@@ -457,12 +489,12 @@ class RunStore(Database):
             db.execute("DELETE FROM scores WHERE run_id = ?", (run.run_id,))
         db.executemany("INSERT INTO epochs VALUES (?, ?, ?)",
                        [(run.run_id, row["epoch"], dump_metrics(row)) for row in run.epochs])
-        db.executemany("INSERT OR REPLACE INTO scores VALUES (?, ?, ?)",
+        db.executemany(_KEEP_SCORE,
                        [(run.run_id, epoch, dump_metrics(score)) for epoch, score in run.scores.items()])
         _event(db, run.run_id, "imported", f"{len(run.epochs)} epochs")
 
     @staticmethod
-    def _hold(db: sqlite3.Connection, run_id: str, attempt: int) -> None:
+    def _hold(db: Any, run_id: str, attempt: int) -> None:
         row = db.execute("SELECT attempt, status FROM runs WHERE run_id = ?", (run_id,)).fetchone()
         if row is None or row["attempt"] != attempt or row["status"] != RUNNING:
             raise Superseded(f"run {run_id}: attempt {attempt} no longer has it")
@@ -478,42 +510,58 @@ def _merged(demands: Iterable[Demand]) -> list[Demand]:
     return list(longest.values())
 
 
-def _epochs(db: sqlite3.Connection, run_id: str) -> list[dict[str, Any]]:
+def _epochs(db: Any, run_id: str) -> list[dict[str, Any]]:
     rows = db.execute("SELECT metrics FROM epochs WHERE run_id = ? ORDER BY epoch", (run_id,))
     return [json.loads(row["metrics"]) for row in rows]
+
+
+def _further(db: Any, held: Mapping[str, int], names: Iterable[str]) -> dict[str, list[tuple]]:
+    """Of each of several runs the epochs after those that are held, each with its number and these of its metrics.
+
+    It is one question, however many runs there are: a database may be a long way off.
+    """
+    marks = ", ".join("(?, ?)" for _ in held)
+    columns = "".join(f", json_extract(metrics, '$.{name}')" for name in names)
+    found: dict[str, list[tuple]] = {run_id: [] for run_id in held}
+    for run_id, *values in db.execute(
+            f"WITH held (run_id, known) AS (VALUES {marks}) SELECT epochs.run_id, epoch{columns} FROM held "
+            "CROSS JOIN epochs WHERE epochs.run_id = held.run_id AND epoch > known ORDER BY epochs.run_id, epoch",
+            [value for pair in held.items() for value in pair]):
+        found[run_id].append(tuple(values))
+    return found
 
 
 def _timeless(row: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in row.items() if name != "seconds"}
 
 
-def _next_ticket(db: sqlite3.Connection) -> int:
+def _next_ticket(db: Any) -> int:
     return db.execute("SELECT COALESCE(MAX(ticket), 0) + 1 FROM runs").fetchone()[0]
 
 
-def _next_turn(db: sqlite3.Connection) -> int:
+def _next_turn(db: Any) -> int:
     return db.execute("SELECT COALESCE(MAX(turn), 0) + 1 FROM persons").fetchone()[0]
 
 
-def _wishes(db: sqlite3.Connection, only: Iterable[str] | None) -> list[tuple[str, str]]:
+def _wishes(db: Any, only: Iterable[str] | None) -> list[tuple[str, str]]:
     """Each run that waits with each person who wants it; one that nobody is known to want is the nameless person's."""
     rows = db.execute("SELECT run_id, COALESCE(person, '') FROM runs LEFT JOIN wishes USING (run_id) "
-                      "WHERE status = ? ORDER BY ticket", (QUEUED,)).fetchall()
+                      "WHERE status = ? ORDER BY ticket, person", (QUEUED,)).fetchall()
     chosen = None if only is None else set(only)
     return [tuple(row) for row in rows if chosen is None or row[0] in chosen]
 
 
-def _order(db: sqlite3.Connection, only: Iterable[str] | None, most: int | None) -> list[tuple[str, str]]:
+def _order(db: Any, only: Iterable[str] | None, most: int | None) -> list[tuple[str, str]]:
     wishes = _wishes(db, only)
     if not wishes:
         return []
     standing = dict(db.execute("SELECT person, turn FROM persons").fetchall())
     training = dict(db.execute("SELECT person, COUNT(*) FROM runs JOIN wishes USING (run_id) WHERE status = ? AND "
-                               "served GROUP BY person", (RUNNING,)).fetchall())
+                               "served = 1 GROUP BY person", (RUNNING,)).fetchall())
     return turns.order(wishes, standing, training, most)
 
 
-def _readable(db: sqlite3.Connection, run_id: str) -> Run | None:
+def _readable(db: Any, run_id: str) -> Run | None:
     """A waiting run; one whose settings cannot be read is given up instead."""
     try:
         return read_run(db.execute("SELECT * FROM runs WHERE run_id = ?", (run_id,)).fetchone())
@@ -524,18 +572,18 @@ def _readable(db: sqlite3.Connection, run_id: str) -> Run | None:
         return None
 
 
-def _taken(db: sqlite3.Connection, run_id: str, owner: str) -> Run:
+def _taken(db: Any, run_id: str, owner: str) -> Run:
     db.execute("UPDATE runs SET status = ?, owner = ?, attempt = attempt + 1, phase = 'starting', progress = '{}' "
                "WHERE run_id = ?", (RUNNING, owner, run_id))
     return read_run(db.execute("SELECT * FROM runs WHERE run_id = ?", (run_id,)).fetchone())
 
 
-def _forget_wishes(db: sqlite3.Connection, run_id: str) -> None:
+def _forget_wishes(db: Any, run_id: str) -> None:
     """A run has ended: nobody waits for it any more, and who wants nothing else leaves the ring."""
     db.execute("DELETE FROM wishes WHERE run_id = ?", (run_id,))
     db.execute("DELETE FROM persons WHERE person NOT IN (SELECT person FROM wishes)")
 
 
-def _event(db: sqlite3.Connection, run_id: str, kind: str, detail: str) -> None:
+def _event(db: Any, run_id: str, kind: str, detail: str) -> None:
     db.execute("INSERT INTO events (run_id, at, kind, detail) VALUES (?, ?, ?, ?)",
                (run_id, time.time(), kind, detail))

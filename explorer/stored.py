@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import sqlite3
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from functools import lru_cache
@@ -138,14 +137,14 @@ def dump_metrics(metrics: dict[str, Any]) -> str:
                        for name, value in metrics.items()})
 
 
-def read_run(row: sqlite3.Row, config: RunConfig | None = None) -> Run:
+def read_run(row: Any, config: RunConfig | None = None) -> Run:
     values = {name: row[name] for name in row.keys() if name != "versions"}
     values |= {"config": config or RunConfig.from_json(row["config"]), "demands": read_demands(row["demands"]),
                "stop": bool(row["stop"]), "progress": json.loads(row["progress"])}
     return Run(**values)
 
 
-def read_work(row: sqlite3.Row) -> Work:
+def read_work(row: Any) -> Work:
     wanted = max((demand["epochs"] for demand in json.loads(row["demands"])), default=0)
     return Work(row["run_id"], read_config(row["config"]), wanted, row["epochs"] or 0, row["seconds"])
 

@@ -114,7 +114,7 @@ class Worker:
 
     def _warm_up(self) -> Hardware:
         libraries.load()
-        from explorer import courses, training  # noqa: F401
+        from explorer import courses, postgres, training  # noqa: F401
 
         hardware = _look_for_hardware()
         # A process that has talked to a graphics card cannot be forked; elsewhere than on Linux, forking a

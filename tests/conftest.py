@@ -9,6 +9,7 @@ import hypothesis
 import pytest
 
 from explorer.settings import Settings
+from tests._stores import address, cluster, new_place, place  # noqa: F401  fixtures
 
 ROOT = Path(__file__).resolve().parents[1]
 # Libraries under test speak to nobody but pytest.

@@ -31,7 +31,7 @@ def row(number: int, **changes: object) -> dict:
 
 
 def store_of(settings: Settings) -> RunStore:
-    return RunStore(settings.store_path)
+    return RunStore(settings.store_place)
 
 
 def keep(settings: Settings, config: RunConfig = CONFIG, epochs: int = 3, status: str = FINISHED,
@@ -58,6 +58,12 @@ def keep(settings: Settings, config: RunConfig = CONFIG, epochs: int = 3, status
 @pytest.fixture
 def there(tmp_path: Path, no_keras_home: Path) -> Settings:
     return Settings(home=tmp_path / "there")
+
+
+@pytest.fixture
+def either(there: Settings, place: Path | str) -> Settings:
+    """As `there`; once with a file as its store, once with a database."""
+    return replace(there, store=place) if isinstance(place, str) else there
 
 
 @pytest.fixture
@@ -95,70 +101,71 @@ def tree(settings: Settings) -> set[Path]:
 # -- there and back --------------------------------------------------------------------------------------------
 
 
-def test_every_run_arrives_with_all_that_is_known_of_it(settings: Settings, there: Settings, tmp_path: Path, capsys):
+def test_every_run_arrives_with_all_that_is_known_of_it(settings: Settings, either: Settings, tmp_path: Path, capsys):
     ids = [keep(settings), keep(settings, CONFIG.with_(l2=0.01), 5, STOPPED),
            keep(settings, CONFIG.with_(learning_rate=9.0), 2, DIVERGED, loss=float("nan"))]
     path = tmp_path / "runs.zip"
     assert carrying.write(path, store_of(settings), settings) == (3, 3, [])
-    found = carrying.read(path, store_of(there), there)
+    found = carrying.read(path, store_of(either), either)
     assert set(found.taken) == set(ids) and found.with_checkpoints == 3 and not found.refused and not found.unseen
     for run_id in ids:
-        before, after = store_of(settings).carried(run_id), store_of(there).carried(run_id)
+        before, after = store_of(settings).carried(run_id), store_of(either).carried(run_id)
         assert replace(before, message="") == replace(after, message="")
         assert (after.message != "") == (after.status == DIVERGED)
-        one, two = checkpoints.load(settings.checkpoints, run_id), checkpoints.load(there.checkpoints, run_id)
+        one, two = checkpoints.load(settings.checkpoints, run_id), checkpoints.load(either.checkpoints, run_id)
         assert one[0] == two[0] and all(np.array_equal(a, b) for a, b in zip(one[1], two[1], strict=True))
-    again = carrying.read(path, store_of(there), there)
+    again = carrying.read(path, store_of(either), either)
     assert not again.taken and set(again.kept) == set(ids)
 
 
-def test_without_checkpoints_the_curves_go_alone(settings: Settings, there: Settings, tmp_path: Path):
+def test_without_checkpoints_the_curves_go_alone(settings: Settings, either: Settings, tmp_path: Path):
     run_id = keep(settings)
     assert carrying.write(tmp_path / "f", store_of(settings), settings, with_checkpoints=False) == (1, 0, [])
-    assert carrying.read(tmp_path / "f", store_of(there), there).with_checkpoints == 0
-    assert len(store_of(there).epochs(run_id)) == 3 and not there.checkpoints.exists()
+    assert carrying.read(tmp_path / "f", store_of(either), either).with_checkpoints == 0
+    assert len(store_of(either).epochs(run_id)) == 3 and not either.checkpoints.exists()
 
 
-def test_a_longer_run_stays_and_a_shorter_one_grows(settings: Settings, there: Settings, tmp_path: Path):
+def test_a_longer_run_stays_and_a_shorter_one_grows(settings: Settings, either: Settings, tmp_path: Path):
     run_id = keep(settings, epochs=3)
     carrying.write(tmp_path / "short", store_of(settings), settings)
-    keep(there, epochs=6)
-    assert carrying.read(tmp_path / "short", store_of(there), there).kept == (run_id,)
-    assert len(store_of(there).epochs(run_id)) == 6
-    carrying.write(tmp_path / "long", store_of(there), there)
+    keep(either, epochs=6)
+    assert carrying.read(tmp_path / "short", store_of(either), either).kept == (run_id,)
+    assert len(store_of(either).epochs(run_id)) == 6
+    carrying.write(tmp_path / "long", store_of(either), either)
     assert carrying.read(tmp_path / "long", store_of(settings), settings).taken == (run_id,)
     assert len(store_of(settings).epochs(run_id)) == 6
     assert set(store_of(settings).scores(run_id)) == {3, 6}  # the same curve, so the earlier score is of it
 
 
-def test_a_longer_run_that_went_another_way_brings_its_own_state_only(settings, there, tmp_path):
+def test_a_longer_run_that_went_another_way_brings_its_own_state_only(settings, either, tmp_path):
     run_id = keep(settings, epochs=6, loss=0.7)
     carrying.write(tmp_path / "f", store_of(settings), settings, with_checkpoints=False)
-    keep(there, epochs=3)
-    carrying.read(tmp_path / "f", store_of(there), there)
-    assert set(store_of(there).scores(run_id)) == {6} and checkpoints.load(there.checkpoints, run_id) is None
+    keep(either, epochs=3)
+    carrying.read(tmp_path / "f", store_of(either), either)
+    assert set(store_of(either).scores(run_id)) == {6} and checkpoints.load(either.checkpoints, run_id) is None
 
 
-def test_a_run_that_waits_here_is_left_alone(there: Settings, file: Path):
-    run_id = CONFIG.run_id(data.version("digits", there))
-    store_of(there).request(run_id, CONFIG, Demand(9), library_versions())
-    assert carrying.read(file, store_of(there), there).busy == (run_id,)
-    assert store_of(there).run(run_id).status == "queued" and not store_of(there).epochs(run_id)
+def test_a_run_that_waits_here_is_left_alone(either: Settings, file: Path):
+    run_id = CONFIG.run_id(data.version("digits", either))
+    store_of(either).request(run_id, CONFIG, Demand(9), library_versions())
+    assert carrying.read(file, store_of(either), either).busy == (run_id,)
+    assert store_of(either).run(run_id).status == "queued" and not store_of(either).epochs(run_id)
 
 
 def test_runs_of_other_library_versions_arrive_and_are_said_to_be_unseen(
-        settings, there, tmp_path, monkeypatch, capsys):
+        settings, either, tmp_path, monkeypatch, capsys):
     run_id = keep(settings, versions={"tensorflow": "2.20.0", "keras": "3.10.0"})
     monkeypatch.setenv("EXPLORER_HOME", str(settings.home))
     path = str(tmp_path / "runs.zip")
     assert main(["runs", "export", path]) == 0 and main(["runs", "list"]) == 0
     listed = capsys.readouterr().out
     assert run_id in listed and "(!) 1 run: trained with keras 3.10.0, tensorflow 2.20.0; here is" in listed
-    monkeypatch.setenv("EXPLORER_HOME", str(there.home))
+    monkeypatch.setenv("EXPLORER_HOME", str(either.home))
+    monkeypatch.setenv("EXPLORER_STORE", either.store)
     assert main(["runs", "import", path]) == 0
     said = capsys.readouterr().out
     assert "1 run taken over" in said and "the page on this machine does not find them" in said
-    assert len(store_of(there).epochs(run_id)) == 3
+    assert len(store_of(either).epochs(run_id)) == 3
 
 
 # -- hostile files ---------------------------------------------------------------------------------------------

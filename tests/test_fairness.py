@@ -39,8 +39,8 @@ HAPPENINGS = st.lists(st.one_of(
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> RunStore:
-    return RunStore(tmp_path / "runs.sqlite3")
+def store(place: Path | str) -> RunStore:
+    return RunStore(place)
 
 
 def _ask(store: RunStore, run_id: str, person: str = "", config: RunConfig | None = None) -> Run:

@@ -20,8 +20,8 @@ BASE = RunConfig(dataset="digits", hidden=(8,))
 
 
 @pytest.fixture
-def store(tmp_path):
-    made = RunStore(tmp_path / "runs.sqlite3")
+def store(place):
+    made = RunStore(place)
     yield made
     made.close()
 

@@ -6,7 +6,6 @@ import argparse
 import json
 import platform
 import shutil
-import sqlite3
 import subprocess
 import sys
 from importlib import metadata
@@ -14,8 +13,9 @@ from typing import Any
 
 from explorer.catalogue import DATASETS
 from explorer.data import files
+from explorer.database import STORE_ERRORS
 from explorer.devices import Hardware
-from explorer.settings import Settings
+from explorer.settings import Settings, unusable_store
 from explorer.store import RunStore
 
 LIBRARIES = ("streamlit", "tensorflow", "tensorflow-cpu", "keras", "numpy", "pandas", "altair", "scikit-learn")
@@ -108,17 +108,18 @@ def _unreadable(name: str, path: Any) -> str:
 def _store(settings: Settings, amiss: list[str]) -> None:
     print("Store")
     try:
-        existed = settings.store_path.exists()
-        store = RunStore(settings.store_path)
-        counts = store.counts()
-    except (OSError, sqlite3.Error) as error:
-        amiss.append(f"{settings.store_path} cannot be used ({error}). Set EXPLORER_HOME to a folder on a local disk.")
+        existed = bool(settings.store) or settings.store_path.exists()
+        store = RunStore(settings.store_place)
+        counts, size = store.counts(), store.database.size()
+    except (OSError, *STORE_ERRORS) as error:
+        amiss.append(str(unusable_store(settings, error)) if settings.store else
+                     f"{settings.store_path} cannot be used ({error}). Set EXPLORER_HOME to a folder on a local disk.")
         return
     if store.set_aside:
         amiss.append(f"The store was damaged and has been set aside as {store.set_aside}; a new one has been begun.")
-    size = settings.store_path.stat().st_size
     runs = ", ".join(f"{count} {status}" for status, count in sorted(counts.items())) or "no runs yet"
-    print(f"  {settings.store_path}, {size:,} bytes, {'' if existed else 'new, '}{runs}")
+    print(f"  {store.database.where}, {size:,} bytes, {'' if existed else 'new, '}{runs}")
+    settings.home.mkdir(parents=True, exist_ok=True)
     kept = list(settings.checkpoints.glob("*.npz"))
     print(f"  {len(kept)} checkpoints, {sum(path.stat().st_size for path in kept):,} bytes of at most "
           f"{settings.checkpoint_mb:,} MB")

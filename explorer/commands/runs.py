@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sqlite3
 import sys
 from collections import Counter
 from collections.abc import Iterable
@@ -12,7 +11,8 @@ from pathlib import Path
 from explorer import carrying, checkpoints, naming
 from explorer.commands.bar import Bar
 from explorer.config import RunConfig
-from explorer.settings import Settings, unusable_home
+from explorer.database import STORE_ERRORS
+from explorer.settings import Settings, unusable_store
 from explorer.store import RunStore
 from explorer.words import WRITTEN
 
@@ -40,9 +40,9 @@ def add_to(commands: argparse._SubParsersAction) -> None:
 
 def _open(settings: Settings) -> RunStore:
     try:
-        return RunStore(settings.store_path)
-    except (OSError, sqlite3.Error) as error:
-        raise unusable_home(settings, error) from error
+        return RunStore(settings.store_place)
+    except (OSError, *STORE_ERRORS) as error:
+        raise unusable_store(settings, error) from error
 
 
 def _list(given: argparse.Namespace, settings: Settings) -> int:
@@ -60,7 +60,7 @@ def _list(given: argparse.Namespace, settings: Settings) -> int:
         kept = "checkpoint" if checkpoints.path_of(settings.checkpoints, carried.run_id).exists() else ""
         print(f"{carried.run_id}  {carried.status:<11}  {len(carried.epochs):>5} epochs  {kept:<10}  "
               f"{names.get(carried.run_id, '')}{'  (!)' if reasons[carried.run_id] else ''}")
-    print(f"{_runs(len(known))} in {settings.store_path}")
+    print(f"{_runs(len(known))} in {store.database.where}")
     _warn(reasons.values())
     store.close()
     return 0
@@ -95,8 +95,9 @@ def _import(given: argparse.Namespace, settings: Settings) -> int:
     except OSError as error:
         print(f"{given.file}: {error.strerror or error}.", file=sys.stderr)
         return 1
-    except sqlite3.Error as error:
-        print(f"{settings.store_path}: cannot be written ({error}). Nothing has been changed.", file=sys.stderr)
+    except STORE_ERRORS as error:
+        print(f"{store.database.where}: cannot be written ({getattr(error, 'why', error)}). Nothing has been changed.",
+              file=sys.stderr)
         return 1
     finally:
         store.close()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import sqlite3
 import sys
 import time
 from dataclasses import fields
@@ -14,11 +13,12 @@ from explorer import diagnosis, history, naming, verdict
 from explorer.commands.bar import Bar
 from explorer.config import DEMAND_KINDS, KINDS, Demand, RunConfig
 from explorer.data import default_dataset
+from explorer.database import STORE_ERRORS
 from explorer.devices import DeviceError
 from explorer.engine import Engine, QueueFull
 from explorer.fields import FieldError, Flag
 from explorer.limits import require
-from explorer.settings import Settings, unusable_home
+from explorer.settings import Settings, unusable_store
 from explorer.store import DIVERGED, FAILED, RUNNING
 from explorer.view import DONE, View
 from explorer.words import WRITTEN, say
@@ -55,8 +55,8 @@ def run(given: argparse.Namespace, settings: Settings) -> int:
     try:
         # A device by hand is checked against the machine, so the worker has to look first.
         engine = Engine(settings, warm=demand.device.startswith("gpu"), own_only=True)
-    except (OSError, sqlite3.Error) as error:
-        raise unusable_home(settings, error) from error
+    except (OSError, *STORE_ERRORS) as error:
+        raise unusable_store(settings, error) from error
     try:
         while demand.device.startswith("gpu") and engine.hardware is None and not engine.is_broken:
             time.sleep(POLL_SECONDS)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sqlite3
 import sys
 import time
 from collections.abc import Hashable, Iterable, Sequence
@@ -15,10 +14,11 @@ from explorer.commands.bar import Bar
 from explorer.comparison import SEEDS
 from explorer.config import Demand, RunConfig
 from explorer.data import EMBEDDED
+from explorer.database import STORE_ERRORS
 from explorer.engine import Engine, QueueFull
 from explorer.fields import FieldError
 from explorer.lessons import presets
-from explorer.settings import Settings, unusable_home
+from explorer.settings import Settings, unusable_store
 from explorer.store import DIVERGED, QUEUED
 from explorer.view import DONE, UNKNOWN, View
 from explorer.words import WRITTEN
@@ -75,8 +75,8 @@ def run(given: argparse.Namespace, settings: Settings) -> int:
               f"{EMBEDDED[dataset]}, as the page does while it is not here.")
     try:
         engine = Engine(settings, warm=False, own_only=True)
-    except (OSError, sqlite3.Error) as error:
-        raise unusable_home(settings, error) from error
+    except (OSError, *STORE_ERRORS) as error:
+        raise unusable_store(settings, error) from error
     try:
         return _Warming(engine, pieces).train()
     finally:

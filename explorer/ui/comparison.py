@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Callable, Sequence
 
 import pandas as pd
@@ -11,6 +10,7 @@ import streamlit as st
 from explorer import comparison, contrast, history, naming, overlay, sweep
 from explorer.comparison import Entry, Result
 from explorer.config import Demand, RunConfig
+from explorer.database import STORE_ERRORS
 from explorer.engine import Engine
 from explorer.lessons.measures import measured
 from explorer.store import DIVERGED, FINISHED, QUEUED, RUNNING
@@ -42,11 +42,11 @@ def show(engine: Engine, config: RunConfig, demand: Demand) -> None:
         is_live = any(view.is_live for views in looked for view in views)
         panel = st.fragment(_panel, run_every=REFRESH_SECONDS if is_live else None)
         panel(engine, entries, seeds, is_live)
-    except sqlite3.Error as error:
+    except STORE_ERRORS as error:
         _no_store(error)
 
 
-def _no_store(error: sqlite3.Error) -> None:
+def _no_store(error: Exception) -> None:
     st.error(t("page.no_store", why=told(str(error))), icon=":material/error:")
 
 
@@ -143,7 +143,7 @@ def _panel(engine: Engine, entries: Sequence[Entry], seeds: int, was_live: bool)
     state.rerun_if_put()
     try:
         looked = _look(engine, entries, seeds)
-    except sqlite3.Error as error:
+    except STORE_ERRORS as error:
         _no_store(error)
         return
     if any(view.is_live for views in looked for view in views) != was_live:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import atexit
 import gc
-import sqlite3
+import sys
 
 import streamlit as st
 
+from explorer.database import STORE_ERRORS
 from explorer.engine import Engine
-from explorer.settings import SettingError, Settings, unusable_home
+from explorer.settings import SettingError, Settings, unusable_store
 
 
 @st.cache_resource(show_spinner=False)
@@ -22,8 +23,9 @@ def engine() -> Engine:
     settings = Settings.from_environment()
     try:
         started = Engine(settings)
-    except (OSError, sqlite3.Error) as error:
-        raise unusable_home(settings, error) from error
+    except (OSError, *STORE_ERRORS) as error:
+        print(f"explorer: {unusable_store(settings, error)}", file=sys.stderr)
+        raise unusable_store(settings, error, to_visitors=True) from error
     atexit.register(started.close)
     return started
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import sqlite3
 from collections.abc import Callable
 
 import pandas as pd
@@ -13,6 +12,7 @@ from explorer import charts, diagnosis, guesses, history, naming, suggestion, ve
 from explorer.comparison import Entry
 from explorer.config import Demand, RunConfig
 from explorer.data import EMBEDDED
+from explorer.database import STORE_ERRORS
 from explorer.devices import DeviceError
 from explorer.engine import Engine, QueueFull
 from explorer.fields import FieldError, plain
@@ -38,7 +38,7 @@ def guarded(draw: Callable[..., None]) -> Callable[..., None]:
     def guarded(*args: object) -> None:
         try:
             draw(*args)
-        except sqlite3.Error as error:
+        except STORE_ERRORS as error:
             st.error(t("page.no_store", why=told(str(error))), icon=":material/error:")
 
     return guarded
@@ -97,7 +97,7 @@ def _buttons(engine: Engine, config: RunConfig, demand: Demand, run_id: str, vie
 def _submit(engine: Engine, config: RunConfig, demand: Demand) -> None:
     try:
         run_id = engine.submit(config, demand, visitor.person())
-    except (FieldError, DeviceError, QueueFull, sqlite3.Error) as error:
+    except (FieldError, DeviceError, QueueFull, *STORE_ERRORS) as error:
         st.session_state["problem"] = str(error)
     else:
         st.session_state.setdefault("mine", {})[run_id] = (config, demand)
@@ -106,7 +106,7 @@ def _submit(engine: Engine, config: RunConfig, demand: Demand) -> None:
 def _stop(engine: Engine, run_id: str) -> None:
     try:
         engine.stop(run_id)
-    except sqlite3.Error as error:
+    except STORE_ERRORS as error:
         st.session_state["problem"] = f"The run could not be stopped just now ({error}). Try again."
 
 

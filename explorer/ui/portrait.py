@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Iterable
 from typing import Any
 
@@ -11,6 +10,7 @@ import streamlit as st
 
 from explorer import data, layer_table, portraits, samples, timing
 from explorer.config import Demand, RunConfig
+from explorer.database import STORE_ERRORS
 from explorer.devices import DeviceError
 from explorer.engine import Engine, QueueFull
 from explorer.fields import FieldError, plain
@@ -41,8 +41,13 @@ def show(engine: Engine, config: RunConfig, demand: Demand) -> None:
         _layers(config, language)
         try:
             _devices(engine, config, demand, language)
-        except sqlite3.Error as error:
-            st.error(say("portrait.no_store", language, reason=shown(str(error))), icon=":material/error:")
+        except STORE_ERRORS as error:
+            _no_store(error, language)
+
+
+def _no_store(error: Exception, language: str) -> None:
+    why = shown(translated(str(error), language))
+    st.error(say("portrait.no_store", language, reason=why), icon=":material/error:")
 
 
 # -- one training example ------------------------------------------------------------------------------------
@@ -215,8 +220,8 @@ def _times(engine: Engine, config: RunConfig, demand: Demand, language: str, was
     try:
         _, found = _look(engine, config, demand)
         failed = _failed(engine, config, demand)
-    except sqlite3.Error as error:
-        st.error(say("portrait.no_store", language, reason=shown(str(error))), icon=":material/error:")
+    except STORE_ERRORS as error:
+        _no_store(error, language)
         return
     if not was_known or any(one.view and one.view.is_live for one in found) != was_live:
         st.rerun()  # the button and the timer belong to the page, and so does the next device

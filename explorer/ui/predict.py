@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -12,6 +11,7 @@ import streamlit as st
 from explorer import guesses, overlay, prediction
 from explorer.comparison import Entry, Result
 from explorer.config import RunConfig
+from explorer.database import STORE_ERRORS
 from explorer.engine import Engine
 from explorer.lessons import Part
 from explorer.prediction import ENDS, Prediction
@@ -50,7 +50,7 @@ def show(engine: Engine, part: Part, names: Sequence[str]) -> None:
         entries = part.entries()
         try:
             views = runs.look(engine, [(entry.config, entry.asked) for entry in entries])
-        except sqlite3.Error:
+        except STORE_ERRORS:
             return  # the run below says so
         known = [view.state == DONE for view in views]
         settled = _settled()

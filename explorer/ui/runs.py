@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Sequence
 from itertools import groupby
 
 import streamlit as st
 
 from explorer.config import Demand, RunConfig
+from explorer.database import STORE_ERRORS
 from explorer.devices import DeviceError
 from explorer.engine import Engine, QueueFull
 from explorer.fields import FieldError
@@ -40,6 +40,6 @@ def submit(engine: Engine, wanted: Sequence[tuple[RunConfig, Demand]]) -> str:
         # Asked for together, they are trained together where their shapes allow it.
         for demand, group in groupby(sorted(wanted, key=lambda one: repr(one[1])), key=lambda one: one[1]):
             engine.submit_all([config for config, _ in group], demand, visitor.person())
-    except (FieldError, DeviceError, QueueFull, sqlite3.Error) as error:
+    except (FieldError, DeviceError, QueueFull, *STORE_ERRORS) as error:
         return str(error)
     return ""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 from functools import partial
 from typing import Any
 
@@ -10,6 +9,7 @@ import streamlit as st
 
 from explorer import data, heatmap, naming, sweep
 from explorer.config import KINDS, Demand, RunConfig
+from explorer.database import STORE_ERRORS
 from explorer.devices import DeviceError
 from explorer.engine import Engine, QueueFull
 from explorer.fields import FieldError
@@ -42,7 +42,7 @@ def show(engine: Engine, config: RunConfig, demand: Demand, grid: sweep.Grid | N
                 st.warning(told(message), icon=":material/warning:")
         try:
             _grid(engine, config, demand, grid)
-        except sqlite3.Error as error:
+        except STORE_ERRORS as error:
             st.error(t("page.no_store", why=told(str(error))), icon=":material/error:")
 
 
@@ -184,7 +184,7 @@ def _buttons(engine: Engine, runs: dict[str, RunConfig], looked: dict[str, tuple
 def _submit(engine: Engine, configs: list[RunConfig], demand: Demand) -> None:
     try:
         engine.submit_all(configs, demand, visitor.person())
-    except (FieldError, DeviceError, QueueFull, sqlite3.Error) as error:
+    except (FieldError, DeviceError, QueueFull, *STORE_ERRORS) as error:
         st.session_state["sweep_problem"] = "sweep.refused", str(error)
 
 
@@ -192,7 +192,7 @@ def _stop(engine: Engine, run_ids: list[str]) -> None:
     try:
         for run_id in run_ids:
             engine.stop(run_id)
-    except sqlite3.Error as error:
+    except STORE_ERRORS as error:
         st.session_state["sweep_problem"] = "sweep.not_stopped", str(error)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,6 +10,7 @@ import streamlit as st
 from explorer import naming, wall
 from explorer.catalogue import DATASETS
 from explorer.config import RunConfig
+from explorer.database import STORE_ERRORS
 from explorer.engine import Engine
 from explorer.ui import state
 from explorer.ui.speech import language, n, t, told
@@ -43,7 +43,7 @@ def _panel(engine: Engine, config: RunConfig) -> None:
     state.rerun_if_put()
     try:
         points = engine.wall.points()
-    except sqlite3.Error as error:
+    except STORE_ERRORS as error:
         st.error(t("page.no_store", why=told(str(error))), icon=":material/error:")
         return
     dataset = st.session_state["wall_dataset"] or config.dataset

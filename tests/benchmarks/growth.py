@@ -160,7 +160,7 @@ def stored(runs: int, home: Path) -> dict[str, float]:
     store = RunStore(Settings(home=home).store_path)
     fill(store, runs)
     began = time.perf_counter()
-    store = RunStore(store.path)
+    store = RunStore(store.database.path)
     opening = time.perf_counter() - began
     middle = f"{runs // 2:016x}"
     steps = {"look up a known run": lambda: store.snapshot(middle),
@@ -176,7 +176,7 @@ def stored(runs: int, home: Path) -> dict[str, float]:
     found["ask for a run"] = _median_ms(
         lambda: store.request(f"new-{next(asked)}", BASE.with_(seed=next(asked)), Demand(), library_versions()))
     store.close()
-    found["size MB"] = store.path.stat().st_size / 2**20
+    found["size MB"] = store.database.path.stat().st_size / 2**20
     return found
 
 
