@@ -101,7 +101,12 @@ class _Job:
     home: dict[str, int] = field(default_factory=dict)
 
     def lose(self, why: str) -> None:
+        """Give a job up once all that has been told before is read: its runs are to be trained elsewhere."""
         self.letters.put_nowait({"event": "lost", "why": why})
+
+    def give_up(self, why: str) -> None:
+        where = f"at {self.worker.address} " if self.worker else ""
+        self.lose(f"The Dask worker {where}gave the run up ({why}).")
 
 
 class Cluster:
@@ -336,7 +341,7 @@ class Cluster:
         except asyncio.CancelledError:
             raise
         except Exception as error:
-            job.lose(f"The Dask worker cannot be reached ({type(error).__name__}).")
+            job.give_up(f"{type(error).__name__}: {error}")
 
     async def _place(self, job: _Job) -> _Worker:
         while True:
@@ -386,11 +391,11 @@ class Cluster:
         except BaseException as error:
             if asyncio.current_task().cancelling():
                 raise
-            job.lose(f"The Dask worker gave a run up ({type(error).__name__}).")
+            job.give_up(f"{type(error).__name__}: {error}")
             return
         for number, message in messages:
             self._put(job, number, message)
-        job.lose("A Dask worker ended a run without a result.")  # of no account where all of its runs have ended
+        job.give_up("it ended without a result")  # of no account where all of its runs have ended
 
     async def _ask_after(self, job: _Job) -> None:
         answered = time.monotonic()
@@ -429,6 +434,9 @@ class Cluster:
         """Tell the engine all that comes of a job, in order."""
         while job.keys:
             message = await job.letters.get()
+            if message["event"] == "lost" and "why" not in message:
+                job.give_up("its training process ended, see worker.log there")
+                continue
             if message["event"] == "lost":
                 for run_id, attempt in job.keys:
                     self._hear({"event": "lost", "run_id": run_id, "attempt": attempt, "why": message["why"]})

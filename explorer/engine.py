@@ -116,6 +116,11 @@ class Engine:
         """Whether the training process does not start, so that nothing can be trained."""
         return self.hardware is None and self._deaths >= MOST_DEATHS
 
+    @property
+    def trouble(self) -> str:
+        """Why the cluster cannot be used, where runs are sent to one and `is_broken`."""
+        return self._trouble if self.is_broken else ""
+
     # -- what the page and the command line ask -------------------------------------------------------
 
     def run_id(self, config: RunConfig) -> str:

@@ -104,7 +104,7 @@ class Trainer:
         self._start()
         self._looked.wait(START_SECONDS)
         if self._hardware is None:
-            raise RuntimeError(f"the training process does not start: see {self.settings.home / 'worker.log'} there")
+            raise RuntimeError(f"its training process does not start: see {self.settings.home / 'worker.log'} there")
         if self.settings.device == "cpu":
             return replace(self._hardware, gpus=())
         return self._hardware
@@ -125,7 +125,7 @@ class Trainer:
             if device.startswith("gpu"):
                 # Which card of the cluster it is, Dask has decided.
                 if not hardware.gpus:
-                    raise DeviceError("device: this worker offers GPU to Dask, and TensorFlow finds no card on it.")
+                    raise DeviceError("The Dask worker offers GPU, and TensorFlow finds no graphics card there.")
                 device = "auto"
             job.device = devices.choose(device, hardware, [one.device for one in self.jobs.values()],
                                         self.settings.device)
@@ -137,7 +137,7 @@ class Trainer:
                         for local, run in zip(runs, order["runs"], strict=True)}
             order["runs"] = runs
             if not self._say(do="train", job=order):
-                self._lose(job, "could not be reached")
+                self._lose(job)
             for late in job.orders:
                 self.pass_on(job, late)
             job.orders = []
@@ -179,7 +179,7 @@ class Trainer:
                 self._looked.set()
                 for job in self.jobs.values():
                     if job.keys:
-                        self._lose(job, "has ended")
+                        self._lose(job)
             else:
                 key = message["run_id"], message["attempt"]
                 for job in self.jobs.values():
@@ -193,8 +193,8 @@ class Trainer:
             if not job.keys:
                 job.over.set()
 
-    def _lose(self, job: _Job, what: str) -> None:
-        job.add({"event": "lost", "why": f"The training process of a Dask worker {what}."})
+    def _lose(self, job: _Job) -> None:
+        job.add({"event": "lost"})
         job.keys.clear()
         job.over.set()
 
@@ -282,6 +282,9 @@ def train(order: dict[str, Any]) -> list[tuple[int, Message]]:
 
     Returns:
         The messages that have not arrived.
+
+    Raises:
+        RuntimeError: the training process does not start.
     """
     from distributed import get_worker
 
@@ -298,7 +301,7 @@ def train(order: dict[str, Any]) -> list[tuple[int, Message]]:
         else:
             try:
                 here.train(order, job)
-            except (DeviceError, RuntimeError) as error:
+            except DeviceError as error:
                 _fail(job, order, str(error))
         ending = 0.0
         while not job.over.wait(WATCH_SECONDS):
