@@ -169,7 +169,7 @@ class Cluster:
 
     def _silence(self, error: BaseException) -> str:
         return (f"The Dask scheduler at {self._settings.scheduler} (EXPLORER_SCHEDULER) does not answer "
-                f"({type(error).__name__}): start it, or start without EXPLORER_SCHEDULER.")
+                f"({_brief(error)}): start it, or start without EXPLORER_SCHEDULER.")
 
     async def _live(self) -> None:
         from distributed import Client
@@ -233,7 +233,7 @@ class Cluster:
         try:
             answer = await self._call(worker, remote.look, patience=remote.START_SECONDS + ANSWER_SECONDS)
         except Exception as error:
-            worker.refusal = f"{worker.address}: {type(error).__name__}: {error}"
+            worker.refusal = f"{worker.address}: {_brief(error)}"
         else:
             if answer["versions"] == remote.versions():
                 worker.hardware = Hardware.from_dict(answer["hardware"])
@@ -341,7 +341,7 @@ class Cluster:
         except asyncio.CancelledError:
             raise
         except Exception as error:
-            job.give_up(f"{type(error).__name__}: {error}")
+            job.give_up(_brief(error))
 
     async def _place(self, job: _Job) -> _Worker:
         while True:
@@ -391,7 +391,7 @@ class Cluster:
         except BaseException as error:
             if asyncio.current_task().cancelling():
                 raise
-            job.give_up(f"{type(error).__name__}: {error}")
+            job.give_up(_brief(error))
             return
         for number, message in messages:
             self._put(job, number, message)
@@ -516,3 +516,8 @@ def merged(workers: list[_Worker]) -> Hardware:
     cpu = " / ".join(sorted({one.cpu for one in found}))
     return Hardware(f"Dask, {plain(len(found))} × {cpu}", max(one.cores for one in found),
                     max(one.memory_mb for one in found), gpus)
+
+
+def _brief(error: BaseException) -> str:
+    first = (str(error).strip().splitlines() or [""])[0][:200]
+    return f"{type(error).__name__}: {first}" if first else type(error).__name__

@@ -363,6 +363,7 @@ class Engine:
         elif event == "lost":
             key = message["run_id"], message["attempt"]
             if key in self._charges:
+                self._losses[key[0]] = self._losses.get(key[0], 0) + 1
                 self._lost(key, message["why"])
         elif event == "ended":
             self._ended(message["run_id"], message["attempt"], message["code"])
@@ -407,8 +408,7 @@ class Engine:
     def _lost(self, key: tuple[str, int], why: str) -> None:
         charge = self._charges[key]
         if self.settings.scheduler:
-            self._losses[key[0]] = self._losses.get(key[0], 0) + bool(charge.pid)
-            again = self._losses[key[0]] <= MOST_LOSSES and charge.stop_sent is None
+            again = self._losses.get(key[0], 0) <= MOST_LOSSES and charge.stop_sent is None
         else:
             again = charge.pid == 0 and self._deaths <= MOST_DEATHS
         if again:
