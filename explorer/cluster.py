@@ -123,6 +123,7 @@ class Cluster:
         self._settings, self._hear = settings, hear
         self._topic = PREFIX + uuid.uuid4().hex
         self._client: Any = None
+        self._line: Any = None
         self._workers: dict[str, _Worker] = {}
         self._jobs: dict[str, _Job] = {}
         self._tasks: set[asyncio.Task] = set()
@@ -178,6 +179,7 @@ class Cluster:
                               set_as_default=False, name="explorer")
         try:
             await asyncio.wait_for(self._client, CONNECT_SECONDS + 5)
+            self._line = self._client.scheduler_comm
             self._client.subscribe_topic(self._topic, self._receive)
             await self._watch()
             await self._take_leave()
@@ -193,7 +195,7 @@ class Cluster:
     async def _watch(self) -> None:
         deadline = time.monotonic() + NO_WORKER_SECONDS
         while not self._closing.is_set():
-            if self._client.status != "running":
+            if not self._is_connected:
                 raise ConnectionError("the connection has ended")
             found = await self._ask(self._client.scheduler.identity())
             self._compare(found["workers"])
@@ -207,6 +209,11 @@ class Cluster:
                 await asyncio.wait_for(self._closing.wait(), WATCH_SECONDS)
             except TimeoutError:
                 pass
+
+    @property
+    def _is_connected(self) -> bool:
+        # A client connects anew by itself, and the scheduler then knows nothing of what it had asked for.
+        return self._client.status == "running" and self._client.scheduler_comm is self._line
 
     def _no_worker(self) -> str:
         refusals = [one.refusal for one in self._workers.values() if one.refusal]
@@ -258,7 +265,7 @@ class Cluster:
             for run_id, attempt in list(job.keys):
                 self._stop(job, {"do": "stop", "run_id": run_id, "attempt": attempt})
         deadline = time.monotonic() + FAREWELL_SECONDS
-        while self._jobs and time.monotonic() < deadline and self._client.status == "running":
+        while self._jobs and time.monotonic() < deadline and self._is_connected:
             await asyncio.sleep(0.02)
 
     # -- orders ---------------------------------------------------------------------------------------
@@ -438,6 +445,8 @@ class Cluster:
                 job.give_up("its training process ended, see worker.log there")
                 continue
             if message["event"] == "lost":
+                if not self._is_connected:
+                    return  # all jobs are, and the engine will hear that
                 for run_id, attempt in job.keys:
                     self._hear({"event": "lost", "run_id": run_id, "attempt": attempt, "why": message["why"]})
                 return
