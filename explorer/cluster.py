@@ -339,7 +339,7 @@ class Cluster:
             if len(job.order["runs"]) == 1:
                 await self._send_checkpoint(worker, job.order["runs"][0])
             job.future = self._client.submit(
-                remote.train, job.order, key=PREFIX + job.id, workers=[worker.address], allow_other_workers=False,
+                _task(), job.order, key=PREFIX + job.id, workers=[worker.address], allow_other_workers=False,
                 resources=job.needs, pure=False, retries=0)
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._await_result(job))
@@ -525,6 +525,16 @@ def merged(workers: list[_Worker]) -> Hardware:
     cpu = " / ".join(sorted({one.cpu for one in found}))
     return Hardware(f"Dask, {plain(len(found))} × {cpu}", max(one.cores for one in found),
                     max(one.memory_mb for one in found), gpus)
+
+
+def _task() -> Callable[[dict[str, Any]], Any]:
+    # The scheduler unpickles tasks and need not have the explorer: a function inside another goes by its code.
+    def train(order: dict[str, Any]) -> Any:
+        from explorer import remote
+
+        return remote.train(order)
+
+    return train
 
 
 def _brief(error: BaseException) -> str:

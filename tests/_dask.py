@@ -31,6 +31,7 @@ class DaskCluster:
         self._seen: set[int] = set()
 
     def start_scheduler(self) -> None:
+        # It has no explorer.
         self.scheduler = self._start("scheduler", "--port", str(self.port), "--protocol", self.address[:3])
 
     def start_worker(self, name: str, resources: str = "TRAIN=1", **variables: str) -> None:
@@ -38,7 +39,7 @@ class DaskCluster:
         self.workers[name] = self._start(
             "worker", self.address, "--worker-port", str(self._ports[name]), "--no-nanny", "--nthreads", "1",
             "--resources", resources, "--local-directory", str(self.folder / name), "--memory-limit", "0",
-            EXPLORER_HOME=str(self.home(name)), log=name, **variables)
+            log=name, PYTHONPATH=str(ROOT), EXPLORER_HOME=str(self.home(name)), **variables)
 
     def home(self, name: str) -> Path:
         return self.folder / name / "home"
@@ -74,7 +75,8 @@ class DaskCluster:
 
     def _start(self, program: str, *arguments: str, log: str = "scheduler", **variables: str) -> subprocess.Popen:
         environment = {name: value for name, value in os.environ.items() if not name.startswith("EXPLORER_")}
-        environment |= {"PYTHONPATH": str(ROOT), **self._security, **variables}
+        environment.pop("PYTHONPATH", None)
+        environment |= {**self._security, **variables}
         with open(self.folder / f"{log}.log", "ab") as stream:
             return subprocess.Popen(
                 [sys.executable, "-m", f"distributed.cli.dask_{program}", *arguments, "--host", "127.0.0.1",
