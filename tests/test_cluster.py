@@ -157,7 +157,7 @@ def test_without_distributed_it_is_said_what_to_install(settings, monkeypatch):
 
 def test_the_page_shows_one_card_for_all_that_are_offered():
     def worker(offers, cards=()):
-        return cluster._Worker("tcp://x:1", "", offers, Hardware("A CPU", 8, 16_000, tuple(cards)))
+        return cluster.Worker("tcp://x:1", "", offers, Hardware("A CPU", 8, 16_000, tuple(cards)))
 
     cpu, gpu = worker({"TRAIN": 1}), worker({"TRAIN": 1, "GPU": 1}, [Gpu(0, "H100", 81_920)])
     assert cluster.merged([cpu, cpu]).names == ["cpu"] and "2 × A CPU" in cluster.merged([cpu, cpu]).cpu
