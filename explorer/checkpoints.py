@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -48,6 +50,53 @@ def load(folder: Path, run_id: str) -> tuple[int, list[np.ndarray]] | None:
             return int(about["epoch"]), [archive[f"v{number:04d}"] for number in range(about["arrays"])]
     except Exception as error:  # a damaged file can fail anywhere inside the decoders
         raise ValueError(f"the checkpoint of run {run_id} is damaged: {error}") from error
+
+
+def epoch_of(folder: Path, run_id: str) -> int | None:
+    """The epoch of a run's checkpoint; `None` where there is none that can be read."""
+    try:
+        with np.load(path_of(folder, run_id), allow_pickle=False) as archive:
+            about = json.loads(str(archive["about"]))
+            return int(about["epoch"]) if about["run_id"] == run_id else None
+    except Exception:  # a damaged file can fail anywhere inside the decoders
+        return None
+
+
+def epoch_in(content: bytes, run_id: str) -> int:
+    """The epoch of a checkpoint that has come from another machine.
+
+    Raises:
+        ValueError: it is no checkpoint of this run, or holds anything but plain numbers.
+    """
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            if sum(member.file_size for member in archive.infolist()) > len(content):
+                raise ValueError("it would unpack to more than it is")
+        with np.load(io.BytesIO(content), allow_pickle=False) as archive:
+            about = json.loads(str(archive["about"]))
+            if about["run_id"] != run_id or int(about["epoch"]) < 1:
+                raise ValueError("it belongs to another run")
+            if any(archive[f"v{number:04d}"].dtype.kind not in "fiu" for number in range(about["arrays"])):
+                raise ValueError("it holds something else than numbers")
+            return int(about["epoch"])
+    except Exception as error:  # as above
+        raise ValueError(f"the checkpoint of run {run_id} that arrived cannot be used: {error}") from error
+
+
+def receive(folder: Path, run_id: str, content: bytes) -> None:
+    """Keep the content of a checkpoint's file as a whole or not at all.
+
+    Raises:
+        OSError: the disk is full or the folder cannot be written; an older checkpoint stays as it was.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    target = path_of(folder, run_id)
+    partial = target.with_name(f"{target.name}.{os.getpid()}.part")
+    try:
+        partial.write_bytes(content)
+        partial.replace(target)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def prune(folder: Path, most_mb: int, keep: str) -> None:

@@ -1,4 +1,4 @@
-"""The child: a process that trains one run after another and writes them to the store."""
+"""The child: a process that trains one run after another and writes them to the store, or tells them to who does."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from explorer.config import RunConfig
 from explorer.database import insist
 from explorer.line import Line
 from explorer.record import Record, peak_mb
+from explorer.reporter import Reporter
 from explorer.settings import Settings
 from explorer.store import FAILED, Run, RunStore
 
@@ -111,7 +112,7 @@ def run(job: dict[str, Any], line: Line, desk: Desk) -> bool:
         Whether the process is fit for another job.
     """
     settings = Settings.from_dict({**job["settings"], "store": job.get("store", "")})
-    store = RunStore(settings.store_place, PATIENCE_SECONDS)
+    store = Reporter(job, line) if job.get("reports") else RunStore(settings.store_place, PATIENCE_SECONDS)
     records = [Record(store, settings, line, *key, RunConfig.from_json(run["config"]), len(job["runs"]))
                for key, run in zip(keys_of(job), job["runs"], strict=True)]
     try:

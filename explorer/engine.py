@@ -15,8 +15,9 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from explorer import data, devices, stacking, waiting
+from explorer import cluster, data, devices, reporter, stacking, waiting
 from explorer.child import job_of
+from explorer.cluster import Cluster
 from explorer.config import Demand, RunConfig, library_versions
 from explorer.database import STORE_ERRORS
 from explorer.devices import DeviceError, Hardware
@@ -24,7 +25,7 @@ from explorer.fields import plain
 from explorer.limits import require
 from explorer.owners import owner_of
 from explorer.settings import Settings
-from explorer.store import FAILED, INTERRUPTED, QUEUED, RUNNING, STOPPED, Run, RunStore
+from explorer.store import FAILED, INTERRUPTED, QUEUED, RUNNING, STOPPED, Run, RunStore, Superseded
 from explorer.view import DONE, View, look
 from explorer.wall import Wall
 from explorer.worker_process import WorkerProcess
@@ -37,6 +38,8 @@ GRACE_SECONDS = 15.0
 # A worker that dies again and again without having begun a run is started ever more slowly, and after so many
 # deaths the runs that wait for it are given up.
 MOST_DEATHS = 3
+# A run whose worker on a cluster is lost is given to another, so many times.
+MOST_LOSSES = 3
 # What killed processes left half-written is removed when it is so old.
 LEFTOVER_SECONDS = 86_400
 # Places and estimates are told as of so many seconds ago at most, from measurements no older than the second number.
@@ -53,13 +56,20 @@ class QueueFull(RuntimeError):
 
 @dataclass
 class _Charge:
-    """A run that this engine's worker has in hand; runs of one job are trained together."""
+    """A run that this engine's worker has in hand; runs of one job are trained together.
+
+    Attributes:
+        worker: where it is trained, on a cluster.
+        demands: as the process that trains it knows them, on a cluster.
+    """
 
     job: int
     device: str
     stop_sent: float | None = None
     killed: bool = False
     pid: int = 0
+    worker: str = ""
+    demands: tuple[Demand, ...] = ()
 
 
 class Engine:
@@ -76,12 +86,16 @@ class Engine:
 
     def __init__(self, settings: Settings, *, warm: bool = True, own_only: bool = False):
         self.settings = settings
+        if settings.scheduler:
+            cluster.require()
+        # Runs side by side; on a cluster as many as its workers offer.
+        self.places = 0 if settings.scheduler else settings.runs_at_once
         settings.home.mkdir(parents=True, exist_ok=True)
         self.store = RunStore(settings.store_place)
         self.wall = Wall(self.store.latest, self.run_id)
         self.hardware: Hardware | None = None
         _sweep(settings)
-        self._owner = owner_of(self.store.database, settings.home / "engines")
+        self._owner = owner_of(self.store.database, settings.engines)
         self._own_only, self._mine = own_only, set()
         # By run and attempt: the process of one attempt may outlive the store's word that it has ended.
         self._charges: dict[tuple[str, int], _Charge] = {}
@@ -90,8 +104,9 @@ class Engine:
         self._paces, self._forecast_until, self._paces_until = waiting.Paces([]), 0.0, 0.0
         self._post: deque[dict[str, Any]] = deque()
         self._wake, self._closing = threading.Event(), threading.Event()
-        self._worker: WorkerProcess | None = None
-        self._deaths, self._not_before = 0, 0.0
+        self._worker: WorkerProcess | Cluster | None = None
+        self._deaths, self._not_before, self._trouble = 0, 0.0, ""
+        self._losses: dict[str, int] = {}
         self._warm_at = time.monotonic() if warm else math.inf
         self._thread = threading.Thread(target=self._loop, name="engine", daemon=True)
         self._thread.start()
@@ -100,6 +115,11 @@ class Engine:
     def is_broken(self) -> bool:
         """Whether the training process does not start, so that nothing can be trained."""
         return self.hardware is None and self._deaths >= MOST_DEATHS
+
+    @property
+    def trouble(self) -> str:
+        """Why the cluster cannot be used, where runs are sent to one and `is_broken`."""
+        return self._trouble if self.is_broken else ""
 
     # -- what the page and the command line ask -------------------------------------------------------
 
@@ -171,6 +191,9 @@ class Engine:
         if self._worker:
             self._worker.close()
         try:
+            for message in list(self._post):
+                if message["event"] == "told" and message["tell"] != "end":
+                    self._heed(message)
             self.store.interrupt(self._owner.name, "The explorer was closed while this run was training.")
         except STORE_ERRORS as error:  # the next engine will do it
             print(f"explorer: {getattr(error, 'why', error)}", file=sys.stderr)
@@ -195,7 +218,7 @@ class Engine:
             self._paces_until, self._paces = now + PACES_SECONDS, waiting.Paces(self.store.measured(MOST_MEASURED))
         if now >= self._forecast_until or run_id not in self._forecasts:
             training, queued = self.store.queue(self.settings.max_running_per_person)
-            self._forecasts = waiting.forecast(training, queued, self._paces, self.settings.runs_at_once)
+            self._forecasts = waiting.forecast(training, queued, self._paces, max(1, self.places))
             self._forecast_until = now + FORECAST_SECONDS
         return self._forecasts.get(run_id, (0, None))
 
@@ -226,7 +249,7 @@ class Engine:
             self._wake.clear()
 
     def _take_on(self) -> None:
-        while len(self._jobs()) < self.settings.runs_at_once and not self._closing.is_set():
+        while (len(self._jobs()) < self.places or self.is_broken) and not self._closing.is_set():
             if self._worker is None or self.hardware is None:
                 mine = self._mine if self._own_only else None
                 if self._worker is None and time.monotonic() >= self._not_before and self.store.any_waiting(mine):
@@ -240,7 +263,7 @@ class Engine:
                 return
             rivals = self.store.rivals(run.run_id, only)
             # A turn is one place while others wait, and a share of the stack in it: see `explorer.turns`.
-            places = 1 if rivals else self.settings.runs_at_once - len(self._jobs())
+            places = 1 if rivals else max(1, self.places - len(self._jobs()))
             mates = [] if self.is_broken else self.store.claim_alike(
                 self._owner.name, run, partial(self._goes_with, run), stacking.MOST_MEMBERS * places - 1,
                 stacking.share(rivals) if rivals else None, only)
@@ -267,8 +290,8 @@ class Engine:
 
     def _start(self, runs: list[Run], threads: int) -> None:
         if self.is_broken:
-            self._fail(runs, f"The training process does not start: see {self.settings.home / 'worker.log'}, and what "
-                             "python -m explorer doctor says.")
+            self._fail(runs, self._trouble or f"The training process does not start: see "
+                       f"{self.settings.home / 'worker.log'}, and what python -m explorer doctor says.")
             return
         wanted = runs[0].demands[-1].device if runs[0].demands else "auto"
         try:
@@ -280,6 +303,12 @@ class Engine:
         for run in runs:
             self._charges[run.run_id, run.attempt] = _Charge(self._last_job, device)
         job = job_of(runs, device, self.hardware.label(device), threads, self.settings)
+        if self.settings.scheduler:
+            for run in runs:
+                self._charges[run.run_id, run.attempt].demands = run.demands
+            job = reporter.brief(job, runs, self.store)
+            job |= {"device": "auto" if wanted == "auto" and self.settings.device == "any" else device,
+                    "data": data.version(runs[0].config.dataset, self.settings)}
         if not self._worker.say(do="train", job=job):
             for run in runs:
                 self._lost((run.run_id, run.attempt), "The training process ended before this run began.")
@@ -302,6 +331,10 @@ class Engine:
                 if run and (run.stop or run.attempt != attempt):
                     charge.stop_sent = time.monotonic()
                     self._worker.say(do="stop", run_id=run_id, attempt=attempt)
+                elif run and run.attempt == attempt and charge.demands and run.demands not in (charge.demands, ()):
+                    charge.demands = run.demands
+                    self._worker.say(do="demands", run_id=run_id, attempt=attempt,
+                                     demands=reporter.plain(run.demands))
             elif not charge.killed and time.monotonic() - charge.stop_sent > GRACE_SECONDS:
                 run = self.store.run(run_id)
                 if run is None or run.attempt != attempt or run.status != RUNNING:
@@ -317,6 +350,9 @@ class Engine:
     # -- the worker -----------------------------------------------------------------------------------
 
     def _start_worker(self) -> None:
+        if self.settings.scheduler:
+            self._worker = Cluster(self.settings, self._hear)
+            return
         # A worker that is started ahead of the first run has the time to prepare the data that a page opens with.
         ahead = ["ahead"] if self._warm_at < math.inf else []
         self._worker = WorkerProcess(
@@ -336,17 +372,29 @@ class Engine:
         event = message["event"]
         if event == "ready":
             self.hardware = Hardware.from_dict(message["hardware"])
+            if "places" in message:
+                self._deaths, self.places = 0, message["places"]
         elif event == "started":
             self._deaths = 0
             charge = self._charges.get((message["run_id"], message["attempt"]))
             if charge:
-                charge.pid = message["pid"]
+                charge.pid, charge.worker = message["pid"], message.get("worker", "")
+        elif event == "told":
+            self._write(message)
+        elif event == "lost":
+            key = message["run_id"], message["attempt"]
+            if key in self._charges:
+                self._losses[key[0]] = self._losses.get(key[0], 0) + 1
+                self._lost(key, message["why"])
         elif event == "ended":
             self._ended(message["run_id"], message["attempt"], message["code"])
         elif event == "died":
+            self._trouble = message.get("why", "")
             for key in list(self._charges):
-                self._lost(key, f"The process that trains {_cause(message['code'])}.")
+                self._lost(key, self._trouble or f"The process that trains {_cause(message['code'])}.")
             self._worker = None
+            if self.settings.scheduler:
+                self.places = 0
             self._deaths += 1
             self._not_before = time.monotonic() + min(LONGEST_PAUSE, 0.5 * 2**self._deaths)
 
@@ -363,10 +411,30 @@ class Engine:
             # An orderly child has closed its run already; this is for one that could not reach the store.
             self.store.end(run_id, attempt, FAILED, f"The training process ended without a result. {_KEPT}")
         del self._charges[run_id, attempt]
+        self._losses.pop(run_id, None)
+
+    def _write(self, message: dict[str, Any]) -> None:
+        """Write what a process tells that has no store; what is no longer in hand is told for nothing."""
+        key = message["run_id"], message["attempt"]
+        charge = self._charges.get(key)
+        if charge is None:
+            return
+        try:
+            reporter.write(self.store, message)
+        except Superseded:
+            if charge.stop_sent is None:
+                charge.stop_sent = time.monotonic()
+                self._worker.say(do="stop", run_id=key[0], attempt=key[1])
 
     def _lost(self, key: tuple[str, int], why: str) -> None:
-        if self._charges[key].pid == 0 and self._deaths <= MOST_DEATHS:
-            self.store.put_back(*key)  # it never began: its turn comes again, and nobody need know
+        charge = self._charges[key]
+        if self.settings.scheduler:
+            again = self._losses.get(key[0], 0) <= MOST_LOSSES and charge.stop_sent is None
+        else:
+            again = charge.pid == 0 and self._deaths <= MOST_DEATHS
+        if again:
+            # It never began, or goes on from its checkpoint: its turn comes again, and nobody need know.
+            self.store.put_back(*key)
         else:
             self.store.end(*key, INTERRUPTED, f"{why} {_KEPT}")
         del self._charges[key]

@@ -1,4 +1,4 @@
-"""The child's end of the line to its worker: jobs and stops come in, an end goes out, one line of JSON each."""
+"""The child's end of the line to its worker: jobs and stops come in, what is told goes out, one line of JSON each."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ class Line:
         line.setblocking(False)
         self._line = line
         self._text, self._jobs, self._stops = b"", deque(), set()
+        self._wishes: dict[tuple[str, int], list[dict[str, Any]]] = {}
         self._closed = False
 
     def has_job(self, patience: float) -> bool:
@@ -43,13 +44,27 @@ class Line:
             return STOPPED
         return INTERRUPTED if self._closed else None
 
+    def wished(self, key: tuple[str, int]) -> list[dict[str, Any]] | None:
+        """The demands on a run in hand as they were told since its job came; `None` where nothing was."""
+        self._read()
+        return self._wishes.get(key)
+
+    def tell(self, message: dict[str, Any]) -> None:
+        """Send a message; waits where the other end is slow to read."""
+        text = memoryview(json.dumps(message).encode() + b"\n")
+        while text and not self._closed:
+            try:
+                text = text[self._line.send(text):]
+            except BlockingIOError:
+                select.select([], [self._line], [])
+            except OSError:
+                self._closed = True
+
     def done(self, again: bool) -> None:
         """Say that the job in hand has ended, and whether this process will take another."""
-        try:
-            self._line.sendall(json.dumps({"done": True, "again": again}).encode() + b"\n")
-        except OSError:
-            self._closed = True
+        self.tell({"done": True, "again": again})
         self._stops.clear()
+        self._wishes.clear()
 
     def _read(self) -> None:
         while not self._closed:
@@ -66,5 +81,7 @@ class Line:
             for order in map(json.loads, lines):
                 if order["do"] == "train":
                     self._jobs.append(order["job"])
+                elif order["do"] == "demands":
+                    self._wishes[order["run_id"], order["attempt"]] = order["demands"]
                 else:
                     self._stops.add((order["run_id"], order["attempt"]))

@@ -79,6 +79,11 @@ class SharedOwner:
         self._hold.release()
 
 
+def lives(database: Any, folder: Path, name: str) -> bool:
+    """Whether the engine of that name runs at this moment, for who is no owner."""
+    return is_alive(folder, name) if isinstance(database, Database) else database.is_held(name)
+
+
 def is_alive(folder: Path, name: str) -> bool:
     """Whether the engine of that name still runs; a dead one's file is removed."""
     path = folder / name

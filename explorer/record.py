@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from explorer import checkpoints
 from explorer.config import Demand, RunConfig
 from explorer.database import insist
 from explorer.line import Line
+from explorer.owners import lives
+from explorer.reporter import Reporter
 from explorer.settings import Settings
 from explorer.store import DIVERGED, FINISHED, INTERRUPTED, STOPPED, RunStore, Superseded
 
@@ -26,11 +29,12 @@ class Record:
         company: how many runs the job trains together; checkpoints of all of them share the time that one may take.
     """
 
-    def __init__(self, store: RunStore, settings: Settings, line: Line, run_id: str, attempt: int, config: RunConfig,
-                 company: int = 1):
+    def __init__(self, store: RunStore | Reporter, settings: Settings, line: Line, run_id: str, attempt: int,
+                 config: RunConfig, company: int = 1):
         self.store, self.settings, self._line = store, settings, line
         self.run_id, self.attempt, self.config = run_id, attempt, config
-        self.keeper = Keeper(settings, run_id, CHECKPOINT_SHARE / company)
+        kept = partial(store.kept, run_id, attempt) if isinstance(store, Reporter) else None
+        self.keeper = Keeper(settings, run_id, CHECKPOINT_SHARE / company, kept)
         self._began = time.monotonic()
         self._phase, self._score, self._is_closed = "", None, False
 
@@ -87,14 +91,28 @@ class Record:
     def close(self, status: str, message: str, obeyed: bool = False, score: dict[str, Any] | None = None) -> None:
         if not self._is_closed:
             self._is_closed = True
+            if status == INTERRUPTED and self._engine_lives():
+                return  # the process between has died, or is about to end: the engine knows which, and says so
             insist(self.store.end, self.run_id, self.attempt, status, message, peak_mb(), obeyed, score)
+
+    def _engine_lives(self) -> bool:
+        if isinstance(self.store, Reporter):
+            return False
+        run = insist(self.store.run, self.run_id)
+        return bool(run) and lives(self.store.database, self.settings.engines, run.owner)
 
 
 class Keeper:
-    """Keeps checkpoints as often as they cost little, and at the end."""
+    """Keeps checkpoints as often as they cost little, and at the end.
 
-    def __init__(self, settings: Settings, run_id: str, share: float = CHECKPOINT_SHARE):
-        self._settings, self._run_id, self._share = settings, run_id, share
+    Args:
+        share: of the training time that they may take.
+        kept: is told the epoch of each that is kept.
+    """
+
+    def __init__(self, settings: Settings, run_id: str, share: float = CHECKPOINT_SHARE,
+                 kept: Callable[[int], None] | None = None):
+        self._settings, self._run_id, self._share, self._tell = settings, run_id, share, kept
         self._kept, self._cost, self._last = -1, 0.0, time.monotonic()
         self._failure = ""
 
@@ -115,6 +133,8 @@ class Keeper:
             checkpoints.save(self._settings.checkpoints, self._run_id, state.epoch, state.arrays)
             checkpoints.prune(self._settings.checkpoints, self._settings.checkpoint_mb, self._run_id)
             self._kept, self._failure = state.epoch, ""
+            if self._tell:
+                self._tell(state.epoch)
         except OSError as error:
             self._failure = (f"The checkpoint could not be kept ({error.strerror}): the curve is stored, but "
                              "going on will start from the first epoch. Free some disk space.")

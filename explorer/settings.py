@@ -13,6 +13,7 @@ from pathlib import Path
 SMALLEST = {"max_samples": 50, "max_words": 10}
 # It becomes part of a header: nothing that could end it, or begin another rule.
 _ORIGIN = re.compile(r"https?://(\*\.)?[0-9A-Za-z-]+(\.[0-9A-Za-z-]+)*(:\d{1,5})?")
+_SCHEDULER = re.compile(r"(tcp|tls)://([0-9A-Za-z.-]+|\[[0-9A-Fa-f:.]+\]):\d{1,5}")
 APP_FOLDER = "overfitting-explorer"
 # Strict, so that it is known which part is the password: what is not understood is not shown.
 _ADDRESS = re.compile(
@@ -96,6 +97,7 @@ class Settings:
         frame_ancestors: who may show the page in a frame: `self`, `none`, `any`, or others
             besides by their origins, as `https://huggingface.co https://*.hf.space`.
         class_wall: whether the page shows everybody's runs on one picture.
+        scheduler: address of the Dask scheduler whose workers train; this machine does where there is none.
     """
 
     home: Path
@@ -115,6 +117,7 @@ class Settings:
     device: str = "any"
     frame_ancestors: str = "self"
     class_wall: bool = True
+    scheduler: str = ""
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] | None = None) -> Settings:
@@ -122,7 +125,8 @@ class Settings:
 
         Raises:
             SettingError: a variable holds something else than a whole number that is large enough
-                (or what EXPLORER_STORE, EXPLORER_DEVICE, EXPLORER_FRAME_ANCESTORS and EXPLORER_CLASS_WALL allow).
+                (or what EXPLORER_STORE, EXPLORER_DEVICE, EXPLORER_FRAME_ANCESTORS, EXPLORER_CLASS_WALL and
+                EXPLORER_SCHEDULER allow).
         """
         environ = os.environ if environ is None else environ
         values: dict[str, object] = {}
@@ -153,6 +157,11 @@ class Settings:
                 if text not in ("on", "off"):
                     raise SettingError(f"{name}: expected on or off, received {text!r}.")
                 values[one.name] = text == "on"
+            elif one.name == "scheduler":
+                if not _SCHEDULER.fullmatch(text):
+                    raise SettingError(f"{name}: expected the address of a Dask scheduler like tcp://10.0.0.5:8786 or "
+                                       f"tls://10.0.0.5:8786, received {text!r}.")
+                values[one.name] = text
             else:
                 least = SMALLEST.get(one.name, 1)
                 if not text.isascii() or not text.isdigit() or len(text) > 15 or int(text) < least:
@@ -184,6 +193,10 @@ class Settings:
     def store_place(self) -> Path | str:
         """The store: a file, or the address of a database."""
         return self.store or self.store_path
+
+    @property
+    def engines(self) -> Path:
+        return self.home / "engines"
 
     @property
     def checkpoints(self) -> Path:

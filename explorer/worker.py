@@ -229,6 +229,9 @@ class Worker:
             return
         *lines, trainer.text = (trainer.text + piece).split(b"\n")
         for message in map(json.loads, lines):
+            if "tell" in message:
+                self._say(event="told", **message)
+                continue
             ended, trainer.keys, trainer.leaving = trainer.keys, [], not message["again"]
             trainer.idle_since = time.monotonic()
             self._say_ended(ended, 0)

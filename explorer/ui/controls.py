@@ -15,7 +15,7 @@ from explorer.config import ACTIVATIONS, DECAYING, DEFAULT_WEIGHT_DECAY, DEMAND_
 from explorer.engine import Engine
 from explorer.fields import plain
 from explorer.ui import lessons, state
-from explorer.ui.speech import labels, language, n, t
+from explorer.ui.speech import labels, language, n, t, told
 
 EPOCHS = (1, 2, 3, 5, 10, 15, 20, 30, 40, 50, 75, 100, 150, 200, 300, 500)
 WORDS = (100, 200, 500, 1_000, 2_000, 5_000, 10_000, 20_000)
@@ -143,7 +143,7 @@ def _training(engine: Engine) -> None:
 
 def _wait_for_hardware(engine: Engine, was_unknown: bool) -> None:
     if engine.is_broken:
-        st.caption(t("controls.broken"))
+        st.caption(told(engine.trouble) if engine.trouble else t("controls.broken"))
     elif engine.hardware is None:
         st.caption(t("controls.looking"))
     elif was_unknown:
