@@ -17,13 +17,14 @@ from functools import partial
 from typing import Any
 
 from explorer import data, devices, stacking, waiting
-from explorer.child import job_of
+from explorer.child import NO_SPACE, TOO_LARGE, job_of
 from explorer.config import Demand, RunConfig, library_versions
 from explorer.devices import DeviceError, Hardware
 from explorer.fields import plain
 from explorer.limits import require
 from explorer.owners import Owner, is_alive
 from explorer.settings import Settings
+from explorer.silence import Silence
 from explorer.store import FAILED, INTERRUPTED, QUEUED, RUNNING, STOPPED, Run, RunStore
 from explorer.view import DONE, View, look
 from explorer.wall import Wall
@@ -58,7 +59,9 @@ class _Charge:
     job: int
     device: str
     stop_sent: float | None = None
-    killed: bool = False
+    # When its process was ended for not answering, and what the run then ends as.
+    killed: float | None = None
+    end: tuple[str, str] = (STOPPED, "")
     pid: int = 0
 
 
@@ -72,6 +75,9 @@ class Engine:
         warm: start the worker at once, so that it is warm when the first run comes; without, it is started with
             the first run that this engine takes.
         own_only: take no runs but those submitted here; for a program that will not stay.
+
+    Attributes:
+        trouble: why nothing goes on just now, empty while all is well.
     """
 
     def __init__(self, settings: Settings, *, warm: bool = True, own_only: bool = False):
@@ -86,9 +92,11 @@ class Engine:
         # By run and attempt: the process of one attempt may outlive the store's word that it has ended.
         self._charges: dict[tuple[str, int], _Charge] = {}
         self._last_job, self._asking = 0, threading.Lock()
+        self._silence = Silence()
         self._forecasts: dict[str, tuple[int, float | None]] = {}
         self._paces, self._forecast_until, self._paces_until = waiting.Paces([]), 0.0, 0.0
         self._post: deque[dict[str, Any]] = deque()
+        self.trouble = ""
         self._wake, self._closing = threading.Event(), threading.Event()
         self._worker: WorkerProcess | None = None
         self._deaths, self._not_before = 0, 0.0
@@ -210,8 +218,10 @@ class Engine:
                     self._start_worker()
                 with self._asking:
                     self._take_on()
-                self._pass_stops_on()
+                self._look_after()
+                self.trouble = ""
             except Exception as error:
+                self.trouble = str(error)
                 # Another program may hold the store, the disk be full, processes run short: the queue waits, it is
                 # not lost, and this thread must outlive it all.
                 if not isinstance(error, sqlite3.Error):
@@ -272,21 +282,40 @@ class Engine:
         """The device of each job in hand."""
         return {charge.job: charge.device for charge in self._charges.values()}
 
-    def _pass_stops_on(self) -> None:
+    def _look_after(self) -> None:
+        """Pass stops on, and end what answers no more."""
+        signs: dict[int, list[Any]] = {}
         for (run_id, attempt), charge in self._charges.items():
             if self._worker is None:
                 return
+            run = self.store.run(run_id)
+            is_training = run is not None and run.attempt == attempt and run.status == RUNNING
+            signs.setdefault(charge.job, []).append(
+                (is_training, charge.pid, run and (run.phase, json.dumps(run.progress), run.seconds)))
             if charge.stop_sent is None:
-                run = self.store.run(run_id)
                 if run and run.stop and run.attempt == attempt:
                     charge.stop_sent = time.monotonic()
                     self._worker.say(do="stop", run_id=run_id, attempt=attempt)
-            elif not charge.killed and time.monotonic() - charge.stop_sent > GRACE_SECONDS:
-                run = self.store.run(run_id)
-                if run is None or run.attempt != attempt or run.status != RUNNING:
-                    continue  # it has obeyed; others of its job are still being trained
-                charge.killed = True
+            # One that has obeyed is left alone while others of its job are still being trained.
+            elif is_training and time.monotonic() - charge.stop_sent > GRACE_SECONDS:
+                self._kill(charge.job, (STOPPED, "Training did not answer and was ended; what was reached is kept."))
+        self._silence.keep(signs)
+        most = self.settings.max_silent_seconds
+        for job, sign in signs.items():
+            if self._silence.seconds(job, tuple(sign)) > most:
+                self._kill(job, (FAILED, f"Training showed no sign of going on for {most:,} seconds and was ended. "
+                                         f"{_KEPT}"))
+
+    def _kill(self, job: int, end: tuple[str, str]) -> None:
+        """End the process of a job; where the worker does not do so, the worker, and all that it trains."""
+        for (run_id, attempt), charge in self._charges.items():
+            if charge.job != job:
+                continue
+            if charge.killed is None:
+                charge.killed, charge.end = time.monotonic(), end
                 self._worker.say(do="kill", run_id=run_id, attempt=attempt)
+            elif time.monotonic() - charge.killed > GRACE_SECONDS:
+                self._worker.kill()
 
     def _recover(self) -> None:
         for owner in self.store.owners():
@@ -333,9 +362,15 @@ class Engine:
         charge = self._charges.get((run_id, attempt))
         if charge is None:
             return
-        if charge.killed:
-            self.store.end(run_id, attempt, STOPPED,
-                           "Training did not answer and was ended; what was reached is kept.")
+        if charge.killed is not None:
+            self.store.end(run_id, attempt, *charge.end)
+        elif code == NO_SPACE:
+            self.store.end(run_id, attempt, FAILED, f"The disk became full, or failed, while this run was training: "
+                                                    f"free some space on it. {_KEPT}")
+        elif code == TOO_LARGE:
+            self.store.end(run_id, attempt, FAILED,
+                           f"The training process took more than {self.settings.max_memory_mb:,} MB of memory, the "
+                           "most that one may take here: use fewer units, fewer words or fewer training examples.")
         elif code != 0:
             self.store.end(run_id, attempt, FAILED, f"The training process {_cause(code)}. {_KEPT}")
         else:

@@ -57,6 +57,10 @@ class WorkerProcess:
         except (OSError, ValueError):
             return False
 
+    def kill(self) -> None:
+        """End one that does not answer; its children notice, and end too."""
+        self._process.kill()
+
     def close(self, patience: float = 10.0) -> None:
         """End the worker and its children; they keep their checkpoints first."""
         try:
