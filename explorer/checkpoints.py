@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 import numpy as np
@@ -50,8 +51,17 @@ def load(folder: Path, run_id: str) -> tuple[int, list[np.ndarray]] | None:
         raise ValueError(f"the checkpoint of run {run_id} is damaged: {error}") from error
 
 
-def prune(folder: Path, most_mb: int, keep: str) -> None:
-    """Delete the oldest checkpoints until the folder is within its limit; the run `keep` stays."""
+def delete(folder: Path, run_id: str) -> None:
+    """Forget the state of a run; nothing happens where there is none."""
+    path_of(folder, run_id).unlink(missing_ok=True)
+
+
+def prune(folder: Path, most_mb: int, keep: str, spared: Callable[[], Collection[str]] = tuple) -> None:
+    """Delete the oldest checkpoints until the folder is within its limit; the run `keep` stays.
+
+    Args:
+        spared: asked for runs whose checkpoints go last, if there is anything to delete.
+    """
     files = []
     for path in folder.glob("*.npz"):
         try:
@@ -59,7 +69,10 @@ def prune(folder: Path, most_mb: int, keep: str) -> None:
         except FileNotFoundError:  # another process prunes too
             continue
     total = sum(size for _, size, _ in files)
-    for _, size, path in sorted(files):
+    if total <= most_mb * 1_000_000:
+        return
+    last = set(spared())
+    for _, size, path in sorted(files, key=lambda file: (file[2].stem in last, file)):
         if total <= most_mb * 1_000_000:
             return
         if path.stem != keep:

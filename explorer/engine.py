@@ -16,13 +16,14 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from explorer import data, devices, stacking, waiting
+from explorer import checkpoints, data, devices, stacking, waiting
 from explorer.child import NO_SPACE, TOO_LARGE, job_of
 from explorer.config import Demand, RunConfig, library_versions
 from explorer.devices import DeviceError, Hardware
 from explorer.fields import plain
 from explorer.limits import require
 from explorer.owners import Owner, is_alive
+from explorer.record import lessons_own
 from explorer.settings import Settings
 from explorer.silence import Silence
 from explorer.store import FAILED, INTERRUPTED, QUEUED, RUNNING, STOPPED, Run, RunStore
@@ -153,7 +154,8 @@ class Engine:
             if more:
                 self._require_room(more, person)
             for run_id, config in wanted.items():
-                self._mine.add(run_id)
+                if self._own_only:
+                    self._mine.add(run_id)
                 self.store.request(run_id, config, demand, library_versions(), person)
         if wanted:
             self._wake.set()
@@ -178,7 +180,10 @@ class Engine:
         self._thread.join()
         if self._worker:
             self._worker.close()
-        self.store.interrupt(self._owner.name, "The explorer was closed while this run was training.")
+        try:
+            self.store.interrupt(self._owner.name, "The explorer was closed while this run was training.")
+        except sqlite3.Error as error:
+            print(f"explorer: {error}", file=sys.stderr)  # whoever opens the store next will see that this one is gone
         self._owner.release()
         self.store.close()
 
@@ -213,6 +218,7 @@ class Engine:
                 self._read_post()
                 if time.monotonic() >= next_recovery:
                     self._recover()
+                    self._make_room()
                     next_recovery = time.monotonic() + 5
                 if self._worker is None and time.monotonic() >= max(self._warm_at, self._not_before):
                     self._start_worker()
@@ -321,6 +327,13 @@ class Engine:
         for owner in self.store.owners():
             if owner != self._owner.name and not is_alive(self._owners, owner):
                 self.store.interrupt(owner, "The explorer ended while this run was training.")
+
+    def _make_room(self) -> None:
+        """Hold the store and the log to their limits."""
+        for run_id in self.store.prune(self.settings.max_runs, lambda: lessons_own(self.settings)):
+            checkpoints.delete(self.settings.checkpoints, run_id)
+        if self._worker:
+            self._worker.trim()
 
     # -- the worker -----------------------------------------------------------------------------------
 

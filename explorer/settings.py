@@ -75,7 +75,9 @@ class Settings:
             fewer. Nobody's place stays empty for that: with nobody else waiting, one person has the whole machine.
         runs_at_once: runs trained side by side.
         threads: threads of one run; results are compared bit for bit on one number only.
-        checkpoint_mb: disk space for checkpoints, in megabytes; the oldest go first.
+        max_runs: most runs in the store; those that nobody has asked for for the longest time go first, the lessons'
+            own last, and none that waits or trains.
+        checkpoint_mb: disk space for checkpoints, in megabytes; the oldest go first, the lessons' own last.
         device: `any`, or `cpu` to leave graphics cards alone.
         frame_ancestors: who may show the page of `explorer/ui/hosted.py` in a frame: `self`, `none`, `any`, or others
             besides by their origins, as `https://huggingface.co https://*.hf.space`.
@@ -96,6 +98,7 @@ class Settings:
     max_running_per_person: int = 1
     runs_at_once: int = min(2, _cores())
     threads: int = _cores()
+    max_runs: int = 100_000
     checkpoint_mb: int = 2_000
     device: str = "any"
     frame_ancestors: str = "self"

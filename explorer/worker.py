@@ -48,7 +48,8 @@ class _Child:
         networks: what it has traced graphs of, about.
         leaving: it will take no other run.
         idle_since: when it had nothing more to do.
-        is_too_large: it was ended because it took more memory than it may.
+        most_mb: memory that it may take for what it has in hand; 0 for any.
+        is_too_large: it was ended because it took more.
     """
 
     process: int | subprocess.Popen
@@ -58,6 +59,7 @@ class _Child:
     networks: set[tuple] = field(default_factory=set)
     leaving: bool = False
     idle_since: float = field(default_factory=time.monotonic)
+    most_mb: int = 0
     is_too_large: bool = False
     text: bytes = b""
 
@@ -181,7 +183,7 @@ class Worker:
             trainer.leaving = True
             self._start(job)
             return
-        trainer.keys, trainer.setup = child.keys_of(job), setup
+        trainer.keys, trainer.setup, trainer.most_mb = child.keys_of(job), setup, job["settings"]["max_memory_mb"]
         trainer.networks.add(network)
         for run_id, attempt in trainer.keys:
             self._say(event="started", run_id=run_id, attempt=attempt, pid=trainer.pid)
@@ -258,14 +260,13 @@ class Worker:
     def _patience(self) -> float | None:
         until = [one.idle_since + SHARE_IDLE_SECONDS for one in self._shares()]
         waits = [max(0.0, min(until) - time.monotonic())] if until else []
-        if self._settings.max_memory_mb and any(one.keys for one in self._children):
+        if any(one.keys and one.most_mb for one in self._children):
             waits.append(MEMORY_SECONDS)
         return min(waits, default=None)
 
     def _end_too_large(self) -> None:
-        most = self._settings.max_memory_mb
-        for one in self._children if most else []:
-            if one.keys and not one.is_too_large and child.resident_mb(one.pid) > most:
+        for one in self._children:
+            if one.keys and one.most_mb and not one.is_too_large and child.resident_mb(one.pid) > one.most_mb:
                 one.is_too_large = True
                 _kill(one.pid)
 

@@ -143,33 +143,19 @@ def test_a_killed_worker_costs_no_epoch_and_what_waits_goes_on(engine, undisturb
         continues_to_the_same_curve(engine, undisturbed, config, view)
 
 
-def _with_another_worker(engine: Engine) -> None:
-    """What has been set for workers holds for one that is started now."""
-    wait_for(lambda: not engine._charges)
-    before = engine._worker.pid
-    os.kill(before, signal.SIGKILL)
-    wait_for(lambda: engine._worker is not None and engine._worker.pid != before)
-
-
 def test_a_run_that_takes_more_memory_than_it_may_is_told_so(engine, setting):
-    small = CONFIG.with_(seed=8)
+    small = CONFIG.with_(seed=8, batch_size=8)
     beside = engine.submit(small, LONG)
     most = int(child.resident_mb(in_the_middle(engine, beside))) + 100
-    engine.stop(beside)
     setting(max_memory_mb=most)
-    _with_another_worker(engine)
-    engine.submit(small, LONG)
-    wait_for(lambda: engine.store.run(beside).phase == "training")
-    attempt = engine.store.run(beside).attempt
     run_id = engine.submit(LARGE, Demand(epochs=3))
     view = ended(engine, run_id, Demand(epochs=3))
     assert view.state == "failed"
     assert view.run.message == (f"The training process took more than {most:,} MB of memory, the most that one may "
                                 "take here: use fewer units, fewer words or fewer training examples.")
-    goes_on(engine, beside, attempt)
+    goes_on(engine, beside)
     engine.stop(beside)
     setting()
-    _with_another_worker(engine)
     engine.submit(LARGE, Demand(epochs=3))
     assert ended(engine, run_id, Demand(epochs=3)).state == DONE
 
@@ -186,9 +172,17 @@ def test_a_child_that_gets_no_memory_says_so_in_words(engine, neighbour):
     wait_for(lambda: not engine.store.run(first).is_live)
     run_id = engine.submit(LARGE.with_(seed=1), Demand(epochs=3))
     view = ended(engine, run_id, Demand(epochs=3))
-    print(view.run.message)
     assert view.state == "failed"
+    assert view.run.message == ("The device ran out of memory: use fewer units, fewer words or a smaller batch size.")
     goes_on(engine, neighbour)
+
+
+def _with_another_worker(engine: Engine) -> None:
+    """What has been set for workers holds for one that is started now."""
+    wait_for(lambda: not engine._charges)
+    before = engine._worker.pid
+    os.kill(before, signal.SIGKILL)
+    wait_for(lambda: engine._worker is not None and engine._worker.pid != before)
 
 
 def test_a_clock_that_is_set_back_changes_neither_order_nor_numbers(engine, undisturbed, tmp_path, monkeypatch):
