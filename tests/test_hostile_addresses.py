@@ -196,8 +196,8 @@ def test_markup_in_an_address_is_shown_as_the_text_that_it_is(visit, language): 
 @pytest.mark.parametrize("target", [
     "/../../etc/passwd", "/..%2f..%2fetc/passwd", "/%2e%2e/%2e%2e/etc/passwd", "//etc/passwd",
     "/media/../../etc/passwd", "/app/static/../../../etc/passwd", "/component/x/../../../etc/passwd", "/runs.sqlite3",
-    "/explorer/settings.py", "/.streamlit/config.toml", "/?hidden=" + "9" * 50_000, "/?seed=1&seed=2&seed=%00&seed=%ff", "/?" + "a=b&" * 5_000,
-    "/_stcore/upload_file/x/y"])
+    "/explorer/settings.py", "/.streamlit/config.toml", "/?hidden=" + "9" * 50_000,
+    "/?seed=1&seed=2&seed=%00&seed=%ff", "/?" + "a=b&" * 5_000, "/_stcore/upload_file/x/y"])
 def test_no_path_of_an_address_leads_to_a_file(server, target):  # noqa: F811
     connection = HTTPConnection("127.0.0.1", server.port, timeout=10)
     try:
