@@ -6,6 +6,7 @@ import io
 import json
 import os
 import zipfile
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 import numpy as np
@@ -99,8 +100,17 @@ def receive(folder: Path, run_id: str, content: bytes) -> None:
         partial.unlink(missing_ok=True)
 
 
-def prune(folder: Path, most_mb: int, keep: str) -> None:
-    """Delete the oldest checkpoints until the folder is within its limit; the run `keep` stays."""
+def delete(folder: Path, run_id: str) -> None:
+    """Forget the state of a run; nothing happens where there is none."""
+    path_of(folder, run_id).unlink(missing_ok=True)
+
+
+def prune(folder: Path, most_mb: int, keep: str, spared: Callable[[], Collection[str]] = tuple) -> None:
+    """Delete the oldest checkpoints until the folder is within its limit; the run `keep` stays.
+
+    Args:
+        spared: asked for runs whose checkpoints go last, if there is anything to delete.
+    """
     files = []
     for path in folder.glob("*.npz"):
         try:
@@ -108,7 +118,10 @@ def prune(folder: Path, most_mb: int, keep: str) -> None:
         except FileNotFoundError:  # another process prunes too
             continue
     total = sum(size for _, size, _ in files)
-    for _, size, path in sorted(files):
+    if total <= most_mb * 1_000_000:
+        return
+    last = set(spared())
+    for _, size, path in sorted(files, key=lambda file: (file[2].stem in last, file)):
         if total <= most_mb * 1_000_000:
             return
         if path.stem != keep:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 import json
 import os
 import socket
+import sqlite3
 import sys
 import traceback
 from collections.abc import Sequence
@@ -27,6 +29,9 @@ MOST_MB, MOST_RUNS = 1_500, 50
 WARM_UP_DELAY = 0.05
 # A database that is started anew does not cost a run what it has learnt.
 PATIENCE_SECONDS = 60.0
+# Exit codes that say more than that something went wrong: the disk took no more of what was trained; and the worker
+# ended the process, because it had taken more memory than it may.
+NO_SPACE, TOO_LARGE = 70, 71
 
 
 def job_of(runs: Sequence[Run], device: str, label: str, threads: int, settings: Settings) -> dict[str, Any]:
@@ -99,7 +104,7 @@ def serve(line: Line, desk: Desk, warm: int = 0) -> None:
         runs += 1
         sound = run(job, line, desk)
         give_back()
-        again = sound and runs < MOST_RUNS and _resident_mb() < MOST_MB
+        again = sound and runs < MOST_RUNS and resident_mb() < MOST_MB
         line.done(again)
         if not again:
             return
@@ -124,6 +129,8 @@ def run(job: dict[str, Any], line: Line, desk: Desk) -> bool:
             record.close(FAILED, str(error))
     except Exception as error:
         traceback.print_exc()
+        if _is_full(error):
+            raise SystemExit(NO_SPACE) from error  # nor could it be written why
         for record in records:
             record.close(FAILED, _explain(error))
         return False
@@ -148,6 +155,7 @@ def _train(job: dict[str, Any], records: Sequence[Record], desk: Desk) -> None:
     for record in records:
         record.emit("phase", {"phase": "loading"})
     prepared = desk.library.load(records[0].config, tell_or_leave)
+    _require_same_data(records)
     records = wanted()
     give_back()
     desk.prepare(job["device"], job["threads"])
@@ -164,6 +172,19 @@ def _train(job: dict[str, Any], records: Sequence[Record], desk: Desk) -> None:
     record.end(training.train(
         record.config, prepared, record.demands, record.emit, record.should_stop, record.keeper, resume, known,
         job["device"], desk.courses))
+
+
+def _require_same_data(records: Sequence[Record]) -> None:
+    """A run is named by its data, too: those that lie in the file by now may be others.
+
+    Raises:
+        DataError: what was loaded is not what the run was asked for with.
+    """
+    for record in records:
+        if record.config.info.file:
+            version = data.version(record.config.dataset, record.settings)
+            if record.run_id != record.config.run_id(version):
+                raise data.changed(record.config.info)
 
 
 def _resume(record: Record) -> tuple[Any, list[float | None]]:
@@ -189,6 +210,13 @@ def _explain(error: Exception) -> str:
     return f"Training failed unexpectedly ({kind}: {first[0][:200] if first else 'no message'})."
 
 
+def _is_full(error: Exception) -> bool:
+    """Whether it is the disk that is at fault."""
+    if isinstance(error, sqlite3.Error):
+        return getattr(error, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR)
+    return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
 def give_back() -> None:
     """Return freed memory to the system, which the C library would keep for later."""
     if sys.platform == "linux":
@@ -198,11 +226,12 @@ def give_back() -> None:
             pass  # another C library than glibc
 
 
-def _resident_mb() -> float:
+def resident_mb(pid: int | None = None) -> float:
+    """Resident memory of a process, in megabytes, this one by default; 0 of one that is gone or cannot be seen."""
     try:
-        fields = Path("/proc/self/statm").read_text().split()
+        fields = Path(f"/proc/{pid or 'self'}/statm").read_text().split()
     except OSError:
-        return peak_mb()
+        return 0.0 if pid else peak_mb()
     return int(fields[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20
 
 

@@ -101,6 +101,12 @@ class Cluster:
             self._loop.call_soon_threadsafe(self._obey, do, order)
             return True
 
+    def kill(self) -> None:
+        """Nothing: a job whose process does not even end is lost with its lease, and takes nothing else with it."""
+
+    def trim(self) -> None:
+        """Nothing: the logs are its workers' own."""
+
     def close(self, patience: float = 10.0) -> None:
         """Stop what trains and leave; checkpoints are brought home first."""
         with self._lock:

@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from explorer import cluster, data, devices, reporter, stacking, waiting
-from explorer.child import job_of
+from explorer import checkpoints, cluster, data, devices, reporter, stacking, waiting
+from explorer.child import NO_SPACE, TOO_LARGE, job_of
 from explorer.cluster import Cluster
 from explorer.config import Demand, RunConfig, library_versions
 from explorer.database import STORE_ERRORS
@@ -24,7 +24,9 @@ from explorer.devices import DeviceError, Hardware
 from explorer.fields import plain
 from explorer.limits import require
 from explorer.owners import owner_of
+from explorer.record import lessons_own
 from explorer.settings import Settings
+from explorer.silence import Silence
 from explorer.store import FAILED, INTERRUPTED, QUEUED, RUNNING, STOPPED, Run, RunStore, Superseded
 from explorer.view import DONE, View, look
 from explorer.wall import Wall
@@ -66,7 +68,9 @@ class _Charge:
     job: int
     device: str
     stop_sent: float | None = None
-    killed: bool = False
+    # When its process was ended for not answering, and what the run then ends as.
+    killed: float | None = None
+    end: tuple[str, str] = (STOPPED, "")
     pid: int = 0
     worker: str = ""
     demands: tuple[Demand, ...] = ()
@@ -82,6 +86,9 @@ class Engine:
         warm: start the worker at once, so that it is warm when the first run comes; without, it is started with
             the first run that this engine takes.
         own_only: take no runs but those submitted here; for a program that will not stay.
+
+    Attributes:
+        trouble: why nothing goes on just now, empty while all is well.
     """
 
     def __init__(self, settings: Settings, *, warm: bool = True, own_only: bool = False):
@@ -100,12 +107,14 @@ class Engine:
         # By run and attempt: the process of one attempt may outlive the store's word that it has ended.
         self._charges: dict[tuple[str, int], _Charge] = {}
         self._last_job, self._asking = 0, threading.Lock()
+        self._silence = Silence()
         self._forecasts: dict[str, tuple[int, float | None]] = {}
         self._paces, self._forecast_until, self._paces_until = waiting.Paces([]), 0.0, 0.0
         self._post: deque[dict[str, Any]] = deque()
+        self.trouble = ""
         self._wake, self._closing = threading.Event(), threading.Event()
         self._worker: WorkerProcess | Cluster | None = None
-        self._deaths, self._not_before, self._trouble = 0, 0.0, ""
+        self._deaths, self._not_before, self._why_broken = 0, 0.0, ""
         self._losses: dict[str, int] = {}
         self._warm_at = time.monotonic() if warm else math.inf
         self._thread = threading.Thread(target=self._loop, name="engine", daemon=True)
@@ -117,9 +126,9 @@ class Engine:
         return self.hardware is None and self._deaths >= MOST_DEATHS
 
     @property
-    def trouble(self) -> str:
+    def why_broken(self) -> str:
         """Why the cluster cannot be used, where runs are sent to one and `is_broken`."""
-        return self._trouble if self.is_broken else ""
+        return self._why_broken if self.is_broken else ""
 
     # -- what the page and the command line ask -------------------------------------------------------
 
@@ -165,7 +174,8 @@ class Engine:
             if more:
                 self._require_room(more, person)
             for run_id, config in wanted.items():
-                self._mine.add(run_id)
+                if self._own_only:
+                    self._mine.add(run_id)
                 self.store.request(run_id, config, demand, library_versions(), person)
         if wanted:
             self._wake.set()
@@ -232,13 +242,16 @@ class Engine:
                 self._read_post()
                 if time.monotonic() >= next_recovery:
                     self._recover()
+                    self._make_room()
                     next_recovery = time.monotonic() + 5
                 if self._worker is None and time.monotonic() >= max(self._warm_at, self._not_before):
                     self._start_worker()
                 with self._asking:
                     self._take_on()
-                self._pass_stops_on()
+                self._look_after()
+                self.trouble = ""
             except Exception as error:
+                self.trouble = str(error)
                 # Another program may hold the store, the disk be full, processes run short: the queue waits, it is
                 # not lost, and this thread must outlive it all.
                 if not isinstance(error, STORE_ERRORS):
@@ -290,7 +303,7 @@ class Engine:
 
     def _start(self, runs: list[Run], threads: int) -> None:
         if self.is_broken:
-            self._fail(runs, self._trouble or f"The training process does not start: see "
+            self._fail(runs, self._why_broken or f"The training process does not start: see "
                        f"{self.settings.home / 'worker.log'}, and what python -m explorer doctor says.")
             return
         wanted = runs[0].demands[-1].device if runs[0].demands else "auto"
@@ -321,31 +334,59 @@ class Engine:
         """The device of each job in hand."""
         return {charge.job: charge.device for charge in self._charges.values()}
 
-    def _pass_stops_on(self) -> None:
+    def _look_after(self) -> None:
+        """Pass stops on, and end what answers no more."""
+        signs: dict[int, list[Any]] = {}
         for (run_id, attempt), charge in self._charges.items():
             if self._worker is None:
                 return
+            run = self.store.run(run_id)
+            is_training = run is not None and run.attempt == attempt and run.status == RUNNING
+            # What waits for a place on a cluster, perhaps behind somebody else's, may be silent.
+            if charge.pid or not self.settings.scheduler:
+                signs.setdefault(charge.job, []).append(
+                    (is_training, charge.pid, run and (run.phase, json.dumps(run.progress), run.seconds)))
             if charge.stop_sent is None:
-                run = self.store.run(run_id)
                 # One that was given to another, while the database was out of reach, is of no use here any more.
                 if run and (run.stop or run.attempt != attempt):
                     charge.stop_sent = time.monotonic()
                     self._worker.say(do="stop", run_id=run_id, attempt=attempt)
-                elif run and run.attempt == attempt and charge.demands and run.demands not in (charge.demands, ()):
+                elif is_training and charge.demands and run.demands not in (charge.demands, ()):
                     charge.demands = run.demands
                     self._worker.say(do="demands", run_id=run_id, attempt=attempt,
                                      demands=reporter.plain(run.demands))
-            elif not charge.killed and time.monotonic() - charge.stop_sent > GRACE_SECONDS:
-                run = self.store.run(run_id)
-                if run is None or run.attempt != attempt or run.status != RUNNING:
-                    continue  # it has obeyed; others of its job are still being trained
-                charge.killed = True
+            # One that has obeyed is left alone while others of its job are still being trained.
+            elif is_training and time.monotonic() - charge.stop_sent > GRACE_SECONDS:
+                self._kill(charge.job, (STOPPED, "Training did not answer and was ended; what was reached is kept."))
+        self._silence.keep(signs)
+        most = self.settings.max_silent_seconds
+        for job, sign in signs.items():
+            if self._silence.seconds(job, tuple(sign)) > most:
+                self._kill(job, (FAILED, f"Training showed no sign of going on for {most:,} seconds and was ended. "
+                                         f"{_KEPT}"))
+
+    def _kill(self, job: int, end: tuple[str, str]) -> None:
+        """End the process of a job; where the worker does not do so, the worker, and all that it trains."""
+        for (run_id, attempt), charge in self._charges.items():
+            if charge.job != job:
+                continue
+            if charge.killed is None:
+                charge.killed, charge.end = time.monotonic(), end
                 self._worker.say(do="kill", run_id=run_id, attempt=attempt)
+            elif time.monotonic() - charge.killed > GRACE_SECONDS:
+                self._worker.kill()
 
     def _recover(self) -> None:
         for owner in self.store.owners():
             if owner != self._owner.name and not self._owner.is_alive(owner):
                 self.store.interrupt(owner, "The explorer ended while this run was training.")
+
+    def _make_room(self) -> None:
+        """Hold the store and the log to their limits."""
+        for run_id in self.store.prune(self.settings.max_runs, lambda: lessons_own(self.settings)):
+            checkpoints.delete(self.settings.checkpoints, run_id)
+        if self._worker:
+            self._worker.trim()
 
     # -- the worker -----------------------------------------------------------------------------------
 
@@ -389,9 +430,9 @@ class Engine:
         elif event == "ended":
             self._ended(message["run_id"], message["attempt"], message["code"])
         elif event == "died":
-            self._trouble = message.get("why", "")
+            self._why_broken = message.get("why", "")
             for key in list(self._charges):
-                self._lost(key, self._trouble or f"The process that trains {_cause(message['code'])}.")
+                self._lost(key, self._why_broken or f"The process that trains {_cause(message['code'])}.")
             self._worker = None
             if self.settings.scheduler:
                 self.places = 0
@@ -402,9 +443,15 @@ class Engine:
         charge = self._charges.get((run_id, attempt))
         if charge is None:
             return
-        if charge.killed:
-            self.store.end(run_id, attempt, STOPPED,
-                           "Training did not answer and was ended; what was reached is kept.")
+        if charge.killed is not None:
+            self.store.end(run_id, attempt, *charge.end)
+        elif code == NO_SPACE:
+            self.store.end(run_id, attempt, FAILED, f"The disk became full, or failed, while this run was training: "
+                                                    f"free some space on it. {_KEPT}")
+        elif code == TOO_LARGE:
+            self.store.end(run_id, attempt, FAILED,
+                           f"The training process took more than {self.settings.max_memory_mb:,} MB of memory, the "
+                           "most that one may take here: use fewer units, fewer words or fewer training examples.")
         elif code != 0:
             self.store.end(run_id, attempt, FAILED, f"The training process {_cause(code)}. {_KEPT}")
         else:

@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 
-# A limit below the smallest run would allow none.
-SMALLEST = {"max_samples": 50, "max_words": 10}
+# A limit below the smallest run would allow none; none at all is 0 where that may be.
+SMALLEST = {"max_samples": 50, "max_words": 10, "max_memory_mb": 0}
 # It becomes part of a header: nothing that could end it, or begin another rule.
 _ORIGIN = re.compile(r"https?://(\*\.)?[0-9A-Za-z-]+(\.[0-9A-Za-z-]+)*(:\d{1,5})?")
 _SCHEDULER = re.compile(r"(tcp|tls)://([0-9A-Za-z.-]+|\[[0-9A-Fa-f:.]+\]):\d{1,5}")
@@ -86,13 +86,18 @@ class Settings:
         max_samples: most training examples of one run.
         max_words: most words of a multi-hot vector.
         max_seconds: most seconds that one run may train before it is stopped (it can be continued).
+        max_silent_seconds: a training process that has shown no sign of going on for so long is ended.
+        max_memory_mb: most memory of one training process, in megabytes; 0 sets no limit. Where the system tells how
+            much a process has (Linux).
         max_queue: most runs that wait at a time.
         max_queued_per_person: most of them that one person has asked for.
         max_running_per_person: whoever has so many runs (or stacks of runs) training lets others go first, who have
             fewer. Nobody's place stays empty for that: with nobody else waiting, one person has the whole machine.
         runs_at_once: runs trained side by side.
         threads: threads of one run; results are compared bit for bit on one number only.
-        checkpoint_mb: disk space for checkpoints, in megabytes; the oldest go first.
+        max_runs: most runs in the store; those that nobody has asked for for the longest time go first, the lessons'
+            own last, and none that waits or trains.
+        checkpoint_mb: disk space for checkpoints, in megabytes; the oldest go first, the lessons' own last.
         device: `any`, or `cpu` to leave graphics cards alone.
         frame_ancestors: who may show the page in a frame: `self`, `none`, `any`, or others
             besides by their origins, as `https://huggingface.co https://*.hf.space`.
@@ -108,11 +113,14 @@ class Settings:
     max_samples: int = 60_000
     max_words: int = 20_000
     max_seconds: int = 3_600
+    max_silent_seconds: int = 300
+    max_memory_mb: int = 0
     max_queue: int = 200
     max_queued_per_person: int = 64
     max_running_per_person: int = 1
     runs_at_once: int = min(2, _cores())
     threads: int = _cores()
+    max_runs: int = 100_000
     checkpoint_mb: int = 2_000
     device: str = "any"
     frame_ancestors: str = "self"

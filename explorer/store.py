@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -37,6 +37,11 @@ __all__ = ["DIVERGED", "FAILED", "FINISHED", "INTERRUPTED", "QUEUED", "RUNNING",
 
 # What becomes of a run that comes from another store, see `RunStore.adopt`.
 NEW, LONGER, OTHER, KNOWN, BUSY = "new", "longer", "other", "known", "busy"
+# Of one run: what happened to it last is kept, and of those who want it so many. Who comes later watches it all the
+# same.
+MOST_EVENTS, MOST_WISHES = 100, 500
+# Runs that are deleted in one go: others want to write, too.
+MOST_DELETED = 500
 # The numbers of an epoch by which runs are compared.
 BRIEF = ("epoch", "train_crossentropy", "val_crossentropy", "val_accuracy")
 
@@ -105,10 +110,11 @@ class RunStore:
                     (run_id, config.canonical_json(), json.dumps(versions), time.time(), QUEUED,
                      dump_demands([demand]), _next_ticket(db)))
             is_live = bool(found) and found["status"] in (QUEUED, RUNNING)
-            db.execute("INSERT INTO wishes (run_id, person, at, first) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING",
-                       (run_id, person, time.time(), int(not is_live)))
-            # Who comes joins the ring at its end; who is in it keeps their place, however often they ask.
-            db.execute("INSERT INTO persons VALUES (?, ?) ON CONFLICT DO NOTHING", (person, _next_turn(db)))
+            if db.execute("SELECT COUNT(*) FROM wishes WHERE run_id = ?", (run_id,)).fetchone()[0] < MOST_WISHES:
+                db.execute("INSERT INTO wishes (run_id, person, at, first) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING",
+                           (run_id, person, time.time(), int(not is_live)))
+                # Who comes joins the ring at its end; who is in it keeps their place, however often they ask.
+                db.execute("INSERT INTO persons VALUES (?, ?) ON CONFLICT DO NOTHING", (person, _next_turn(db)))
             _event(db, run_id, "requested", json.dumps(asdict(demand)))
         return self.run(run_id)
 
@@ -433,6 +439,38 @@ class RunStore:
             rows = db.execute("SELECT status, COUNT(*) AS n FROM runs GROUP BY status").fetchall()
         return {row["status"]: row["n"] for row in rows}
 
+    def prune(self, most: int, spared: Callable[[], Collection[str]] = tuple) -> list[str]:
+        """Delete runs with all that is known of them until no more than so many are left, or none more may go.
+
+        Those that nobody has asked for for the longest time go first; none that waits or trains goes. The room in the
+        file is used again.
+
+        Args:
+            spared: asked for runs that go last, if there is anything to delete.
+
+        Returns:
+            Those that are gone, some hundreds at most; the next call goes on.
+        """
+        with self._read() as db:
+            excess = db.execute("SELECT COUNT(*) FROM runs").fetchone()[0] - most
+            if excess <= 0:
+                return []
+            ended = [row["run_id"] for row in db.execute(
+                "SELECT run_id FROM runs WHERE status NOT IN (?, ?) ORDER BY ticket, created_at, run_id",
+                (QUEUED, RUNNING))]
+        last = set(spared())
+        chosen = sorted(ended, key=lambda run_id: run_id in last)[:min(excess, MOST_DELETED)]
+        gone = []
+        with self._write() as db:
+            for run_id in chosen:
+                # Somebody may have asked for it meanwhile.
+                if db.execute("DELETE FROM runs WHERE run_id = ? AND status NOT IN (?, ?)",
+                              (run_id, QUEUED, RUNNING)).rowcount:
+                    for table in ("epochs", "scores", "events", "wishes"):
+                        db.execute(f"DELETE FROM {table} WHERE run_id = ?", (run_id,))
+                    gone.append(run_id)
+        return gone
+
     # -- from store to store --------------------------------------------------------------------------
 
     def run_ids(self) -> list[str]:
@@ -587,3 +625,7 @@ def _forget_wishes(db: Any, run_id: str) -> None:
 def _event(db: Any, run_id: str, kind: str, detail: str) -> None:
     db.execute("INSERT INTO events (run_id, at, kind, detail) VALUES (?, ?, ?, ?)",
                (run_id, time.time(), kind, detail))
+    before = db.execute("SELECT id FROM events WHERE run_id = ? ORDER BY id DESC LIMIT 1 OFFSET ?",
+                        (run_id, MOST_EVENTS)).fetchone()
+    if before:
+        db.execute("DELETE FROM events WHERE run_id = ? AND id <= ?", (run_id, before["id"]))

@@ -32,6 +32,8 @@ FAREWELL_SECONDS = 8.0
 NICENESS = 10
 # One that is set up for a share of the threads is of use to grids alone: so long it waits for another.
 SHARE_IDLE_SECONDS = 60.0
+# Where a training process may take so much memory only, it is looked at this often.
+MEMORY_SECONDS = 0.1
 
 Key = tuple[str, int]
 
@@ -46,6 +48,8 @@ class _Child:
         networks: what it has traced graphs of, about.
         leaving: it will take no other run.
         idle_since: when it had nothing more to do.
+        most_mb: memory that it may take for what it has in hand; 0 for any.
+        is_too_large: it was ended because it took more.
     """
 
     process: int | subprocess.Popen
@@ -55,6 +59,8 @@ class _Child:
     networks: set[tuple] = field(default_factory=set)
     leaving: bool = False
     idle_since: float = field(default_factory=time.monotonic)
+    most_mb: int = 0
+    is_too_large: bool = False
     text: bytes = b""
 
     @property
@@ -100,6 +106,7 @@ class Worker:
             ready = self._selector.select(self._patience())
             self._reap_preparer()
             self._dismiss()
+            self._end_too_large()
             for key, _ in ready:
                 if key.fd != 0:
                     self._listen(key.data)
@@ -176,7 +183,7 @@ class Worker:
             trainer.leaving = True
             self._start(job)
             return
-        trainer.keys, trainer.setup = child.keys_of(job), setup
+        trainer.keys, trainer.setup, trainer.most_mb = child.keys_of(job), setup, job["settings"]["max_memory_mb"]
         trainer.networks.add(network)
         for run_id, attempt in trainer.keys:
             self._say(event="started", run_id=run_id, attempt=attempt, pid=trainer.pid)
@@ -213,6 +220,8 @@ class Worker:
             os.close(0)
             child.serve(child.Line(theirs), child.Desk(self._library), self._settings.threads if warm else 0)
             status = 0
+        except SystemExit as error:
+            status = error.code
         except BaseException:
             traceback.print_exc()
         finally:
@@ -241,7 +250,7 @@ class Worker:
         self._selector.unregister(trainer.line)
         trainer.line.close()
         code = trainer.wait()
-        self._say_ended(trainer.keys, code)
+        self._say_ended(trainer.keys, child.TOO_LARGE if trainer.is_too_large else code)
         if trainer.networks and not any(one.is_free for one in self._children):
             # Not for one that died before it had a run: that would go on for ever.
             self._add_child()
@@ -253,7 +262,16 @@ class Worker:
 
     def _patience(self) -> float | None:
         until = [one.idle_since + SHARE_IDLE_SECONDS for one in self._shares()]
-        return max(0.0, min(until) - time.monotonic()) if until else None
+        waits = [max(0.0, min(until) - time.monotonic())] if until else []
+        if any(one.keys and one.most_mb for one in self._children):
+            waits.append(MEMORY_SECONDS)
+        return min(waits, default=None)
+
+    def _end_too_large(self) -> None:
+        for one in self._children:
+            if one.keys and one.most_mb and not one.is_too_large and child.resident_mb(one.pid) > one.most_mb:
+                one.is_too_large = True
+                _kill(one.pid)
 
     def _dismiss(self) -> None:
         for one in self._shares():

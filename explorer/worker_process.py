@@ -27,14 +27,15 @@ class WorkerProcess:
 
     def __init__(self, log: Path, arguments: list[str], hear: Callable[[dict[str, Any]], None]):
         log.parent.mkdir(parents=True, exist_ok=True)
-        mode = "a" if log.exists() and log.stat().st_size < MOST_LOG_BYTES else "w"
+        self._log = log
+        self.trim()
         environment = os.environ | {
             # The package is found from whichever folder the page was started in.
             "PYTHONPATH": os.pathsep.join(filter(None, [
                 str(Path(__file__).resolve().parents[1]), os.environ.get("PYTHONPATH")])),
             "TF_CPP_MIN_LOG_LEVEL": os.environ.get("TF_CPP_MIN_LOG_LEVEL", "2"),
         }
-        with open(log, mode, encoding="utf-8") as stream:
+        with open(log, "a", encoding="utf-8") as stream:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "explorer.worker", *arguments], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                 stderr=stream, env=environment)
@@ -56,6 +57,18 @@ class WorkerProcess:
             return True
         except (OSError, ValueError):
             return False
+
+    def trim(self) -> None:
+        """Empty a log that has grown too long; what is written to it next stands at its beginning."""
+        try:
+            if self._log.stat().st_size > MOST_LOG_BYTES:
+                os.truncate(self._log, 0)
+        except OSError:
+            pass  # there is none yet, or it cannot be written, which the worker will find out
+
+    def kill(self) -> None:
+        """End one that does not answer; its children notice, and end too."""
+        self._process.kill()
 
     def close(self, patience: float = 10.0) -> None:
         """End the worker and its children; they keep their checkpoints first."""

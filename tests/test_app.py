@@ -916,6 +916,28 @@ def test_compared_runs_are_trained_with_one_press_and_told_apart(page: _Page):
     assert len(states) == 2
 
 
+def test_a_run_of_the_comparison_that_the_store_has_let_go_can_be_trained_again(page: _Page):
+    configs = [TINY.with_(seed=72), TINY.with_(seed=72, hidden=(5,))]
+    demand = Demand(2)
+    run_ids = page.engine.submit_all(configs, demand)
+    at = page.open(query(configs[0], demand) | {
+        "compare": ";".join(f"dataset:digits,hidden:{config.hidden[0]},epochs:2,seed:72" for config in configs)})
+    page.wait(at, "Trained")
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while any(page.engine.look(run_id, demand).is_live for run_id in run_ids):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    store = page.engine.store
+    others = set(store.run_ids()) - set(run_ids)
+    assert sorted(store.prune(len(others), spared=lambda: others)) == sorted(run_ids)
+    sound(at.run())
+    assert "Train" in _labels(at) and "Trained" not in _labels(at)
+    assert len([button for button in at.button if (button.key or "").startswith("open_")]) == 2
+    at.button(key="train").click()
+    page.wait(sound(at.run()), "Trained")
+    assert store.run(run_ids[0]).attempt == 1
+
+
 def test_a_lesson_opens_from_its_address_and_from_the_sidebar(page: _Page):
     at = sound(page.open({"lesson": "capacity"}))
     assert "Capacity" in [header.value for header in at.subheader]

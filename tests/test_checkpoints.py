@@ -136,3 +136,21 @@ def test_the_oldest_checkpoints_go_until_the_rest_fits(four, most_mb, keep, left
 
 def test_pruning_a_folder_that_is_not_there_is_no_fault(tmp_path):
     checkpoints.prune(tmp_path / "nowhere", 1, "a")
+
+
+def test_checkpoints_of_lessons_go_last_and_are_asked_for_only_when_something_goes(four):
+    checkpoints.prune(four, 3, "d", spared=lambda: ["a"])
+    assert "".join(sorted(path.stem for path in four.iterdir())) == "ad"
+
+    def asked() -> list[str]:
+        raise AssertionError("everything fits")
+
+    checkpoints.prune(four, 3, "d", spared=asked)
+    checkpoints.prune(four, 1, "d", spared=lambda: ["a"])
+    assert [path.stem for path in four.iterdir()] == ["d"]
+
+
+def test_a_checkpoint_that_is_deleted_is_no_more(four):
+    checkpoints.delete(four, "b")
+    checkpoints.delete(four, "b")
+    assert checkpoints.load(four, "b") is None and checkpoints.load(four, "a") is not None

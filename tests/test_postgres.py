@@ -415,12 +415,12 @@ def test_a_run_that_was_taken_from_a_server_is_no_longer_trained_there(idle):
     [[told]] = _dealt(idle)
     said = []
     idle._worker.say = lambda **order: said.append(order) or True
-    Engine._pass_stops_on(idle)
+    Engine._look_after(idle)
     assert told == run_id and not said
     idle.store.interrupt(idle._owner.name, "")
     idle.store.request(run_id, CONFIG, LONG, library_versions())
     assert idle.store.claim("another server").attempt > 1
-    Engine._pass_stops_on(idle)
+    Engine._look_after(idle)
     assert said == [{"do": "stop", "run_id": run_id, "attempt": 1}]
     idle._charges.clear()
 

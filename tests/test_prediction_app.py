@@ -165,3 +165,15 @@ def test_a_lesson_asks_in_korean(page, lesson):  # noqa: F811
     at = sound(page.open({**LESSON, "lang": "ko"}))
     assert any("띠에서" in text for text in _texts(at))
     assert _button(at, "predict_skip").label == say("predict.skip", "ko")
+
+
+def test_a_lesson_that_is_left_and_opened_again_asks_as_before(page, lesson):  # noqa: F811
+    at = sound(page.open(LESSON))
+    asked = _keys(at)
+    assert "predict_run" in asked
+    at.query_params.clear()
+    at.query_params["dataset"] = "digits"
+    assert "predict_run" not in _keys(sound(at.run()))
+    at.query_params["lesson"] = "dropout"
+    del at.query_params["dataset"]
+    assert asked <= _keys(sound(at.run()))

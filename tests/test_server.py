@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 import tomllib
 import urllib.error
@@ -24,6 +25,7 @@ def test_the_servers_settings_hold():
     assert found["client"]["showErrorDetails"] == "none"  # a traceback tells paths and versions to a visitor
     assert found["browser"]["gatherUsageStats"] is False
     assert found["runner"]["postScriptGC"] is False
+    assert found["server"]["maxUploadSize"] == found["server"]["maxWidgetStateSize"] == 1  # megabytes
     assert "enableXsrfProtection" not in found["server"] and "enableCORS" not in found["server"]  # on by default
 
 
@@ -63,6 +65,24 @@ def test_the_engine_is_there_before_anybody_comes(server: Server):
         time.sleep(0.1)
     assert (server.home / "runs.sqlite3").exists() and descendants(server.process.pid)
     assert "Traceback" not in server.log
+
+
+@pytest.mark.skipif(not Path("/proc/net/tcp").exists(), reason="needs Linux's list of sockets")
+def test_no_port_is_open_but_the_pages(server: Server):
+    listening = {}
+    for table in ("/proc/net/tcp", "/proc/net/tcp6", "/proc/net/udp", "/proc/net/udp6"):
+        for line in Path(table).read_text().splitlines()[1:] if Path(table).exists() else ():
+            fields = line.split()
+            if "udp" in table or fields[3] == "0A":
+                listening[f"socket:[{fields[9]}]"] = int(fields[1].rpartition(":")[2], 16)
+    ports = set()
+    for pid in [server.process.pid, *descendants(server.process.pid)]:
+        for descriptor in Path(f"/proc/{pid}/fd").glob("*"):
+            try:
+                ports.add(listening.get(os.readlink(descriptor)))
+            except OSError:
+                continue  # closed meanwhile
+    assert ports - {None} == {server.port}
 
 
 @pytest.mark.parametrize("path", ["/", "/healthz", "/_stcore/health", "/nowhere"])

@@ -407,3 +407,59 @@ def test_readers_are_not_held_up_by_a_writer(file_store, path):
     assert len(file_store.snapshot("a")[1]) == 2  # and none of what is not committed
     other.execute("ROLLBACK")
     file_store.write_epoch("a", run.attempt, _epoch(3))
+
+
+# -- limits -----------------------------------------------------------------------------------------------
+
+
+def _finished(store: RunStore, *run_ids: str) -> None:
+    for run_id in run_ids:
+        run = _claimed(store, run_id, epochs=3)
+        store.end(run_id, run.attempt, STOPPED, score={"epoch": 3, "test_accuracy": 0.5})
+
+
+def test_what_nobody_has_asked_for_for_the_longest_time_goes_first(store):
+    _finished(store, *"abcde")
+    _finished(store, "a")  # somebody wants it again
+    assert store.prune(5) == [] and store.prune(3) == ["b", "c"]
+    assert sorted(store.run_ids()) == ["a", "d", "e"]
+    assert store.snapshot("b") == (None, [], {}) and store.events("b") == []
+    assert [len(store.epochs(run_id)) for run_id in "ade"] == [3, 3, 3] and len(store.scores("e")) == 1
+    # One that is gone is asked for as if it had never been there.
+    _finished(store, "b")
+    assert store.run("b").attempt == 1 and len(store.epochs("b")) == 3
+
+
+def test_lessons_go_last_and_what_waits_or_trains_stays(store):
+    _finished(store, *"abc")
+    _claimed(store, "training", epochs=1)
+    _ask(store, "waiting")
+    assert store.prune(4, spared=lambda: ["a", "b"]) == ["c"]
+    assert store.prune(3, spared=lambda: ["a", "b"]) == ["a"]
+    assert store.prune(1, spared=lambda: ["a", "b"]) == ["b"]
+    assert sorted(store.run_ids()) == ["training", "waiting"] and store.prune(1) == []
+    assert store.counts() == {RUNNING: 1, QUEUED: 1} and len(store.epochs("training")) == 1
+
+
+def test_a_store_at_its_limit_grows_no_further_on_disk(file_store, path):
+    sizes = []
+    for round in range(5):
+        for number in range(20):
+            _finished(file_store, f"{round}-{number}")
+        file_store.prune(20)
+        with sqlite3.connect(path) as db:
+            sizes.append(db.execute("PRAGMA page_count").fetchone()[0])
+    assert len(file_store.run_ids()) == 20
+    assert max(sizes[2:]) <= 1.1 * sizes[1]
+
+
+def test_asking_again_and_again_leaves_a_bounded_trace(store, monkeypatch):
+    monkeypatch.setattr("explorer.store.MOST_EVENTS", 10)
+    monkeypatch.setattr("explorer.store.MOST_WISHES", 20)
+    for number in range(60):
+        store.request("a", RunConfig(), Demand(epochs=1 + number % 40), VERSIONS, f"person {number}")
+    assert len(store.events("a")) == 10 and store.run("a").demands == (Demand(epochs=40),)
+    with store.database.read() as db:
+        for table in ("wishes", "persons"):
+            assert db.execute(f"SELECT COUNT(*) FROM {table}").fetchone()[0] == 20
+    assert store.claim("o").run_id == "a"

@@ -7,14 +7,14 @@ import numpy as np
 from explorer.catalogue import DATASETS, DatasetInfo
 from explorer.config import RunConfig
 from explorer.data import cache, digits, files, reviews
-from explorer.data.files import DataError, Report
+from explorer.data.files import DataError, Report, changed
 from explorer.data.prepare import Prepared, prepare
 from explorer.data.rows import Examples, PixelRows, WordRows
 from explorer.settings import Settings
 
 __all__ = [
-    "DATASETS", "DataError", "DatasetInfo", "Library", "Prepared", "default_dataset", "is_prepared", "load", "present",
-    "version"]
+    "DATASETS", "DataError", "DatasetInfo", "Library", "Prepared", "changed", "default_dataset", "is_prepared",
+    "load", "present", "version"]
 
 # Shown with each failure of a file; the page makes a button of it.
 EMBEDDED = {"imdb": "reviews", "mnist": "digits"}
@@ -127,6 +127,8 @@ class Library:
         if arrays is None:
             report("preparing", 0, 0)
             arrays = _read(info, source)
+            if version(info.name, self._settings) != key[1]:
+                raise changed(info)  # while it was read: what is there now must not be kept under the name of what was
             cache.save(cached, arrays)
         return arrays
 

@@ -129,3 +129,8 @@ def unreadable(info: DatasetInfo, path: Path, reason: object) -> DataError:
         f"place (Keras's own file has {info.bytes:,} bytes)."
     )
 
+
+def changed(info: DatasetInfo) -> DataError:
+    """The message for a file that is another than the one that a run was asked for with."""
+    return DataError(f"The data file of {info.title} was changed after this run had been asked for: trained now, it "
+                     "would not be what it is called. Press Train again.")

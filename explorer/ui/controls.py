@@ -143,7 +143,7 @@ def _training(engine: Engine) -> None:
 
 def _wait_for_hardware(engine: Engine, was_unknown: bool) -> None:
     if engine.is_broken:
-        st.caption(told(engine.trouble) if engine.trouble else t("controls.broken"))
+        st.caption(told(engine.why_broken) if engine.why_broken else t("controls.broken"))
     elif engine.hardware is None:
         st.caption(t("controls.looking"))
     elif was_unknown:

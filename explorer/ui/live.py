@@ -97,8 +97,10 @@ def _buttons(engine: Engine, config: RunConfig, demand: Demand, run_id: str, vie
 def _submit(engine: Engine, config: RunConfig, demand: Demand) -> None:
     try:
         run_id = engine.submit(config, demand, visitor.person())
-    except (FieldError, DeviceError, QueueFull, *STORE_ERRORS) as error:
+    except (FieldError, DeviceError, QueueFull) as error:
         st.session_state["problem"] = str(error)
+    except STORE_ERRORS as error:
+        st.session_state["problem"] = t("page.no_store", why=told(str(error)))
     else:
         st.session_state.setdefault("mine", {})[run_id] = (config, demand)
 
@@ -139,6 +141,8 @@ def _panel(engine: Engine, config: RunConfig, demand: Demand, run_id: str, was_l
     # One place that is always there, whatever stands in it: what follows keeps its own, and is not made anew.
     with st.container():
         _status(engine, view)
+        if engine.trouble and view.is_live:
+            st.warning(t("page.no_store", why=told(engine.trouble)), icon=":material/warning:")
         _failure(view, config)
     shown = history.table(view.epochs)
     _curves(shown, config, demand)

@@ -124,7 +124,8 @@ def _form(engine: Engine, entries: Sequence[Entry], names: Sequence[str], asked:
     if st.session_state.pop("predict_sent", False):
         st.rerun()  # buttons, curves and timers belong to the page
     about = [entries[place].key for place in asked]
-    if st.session_state.get("predict_about") != about:
+    # Streamlit forgets which run was open while the lesson is not on the page.
+    if st.session_state.get("predict_about") != about or st.session_state.get("predict_run") not in asked:
         st.session_state["predict_about"] = about
         _open(asked[0])
     st.markdown(f"**{t('predict.title')}**")

@@ -95,4 +95,6 @@ def _health(request: Request) -> JSONResponse:
         return JSONResponse({"status": "no store"}, 503)
     if engine.is_broken:
         return JSONResponse({"status": "training does not start"}, 503)
+    if engine.trouble:
+        return JSONResponse({"status": "store cannot be used"}, 503)
     return JSONResponse({"status": "ok", "worker": "ready" if engine.hardware else "starting"})

@@ -255,7 +255,9 @@ def write_address(engine: Engine, config: RunConfig, demand: Demand, grid: sweep
     wanted = {**foreign, **wanted}
     before = st.session_state["address"]
     if before != wanted:
-        st.session_state["left"][str(sorted(before.items()))] = time.monotonic()
+        now = time.monotonic()
+        recent = {text: at for text, at in st.session_state["left"].items() if now - at < LATE_SECONDS}
+        st.session_state["left"] = recent | {str(sorted(before.items())): now}
     if st.query_params.to_dict() != wanted:
         st.query_params.from_dict(wanted)
     st.session_state["address"] = wanted

@@ -1,0 +1,45 @@
+"""Silence: how long each job has shown no sign of going on, whatever else its process does."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection, Hashable
+from dataclasses import dataclass
+
+# Time in which nobody looked is counted up to this: where the whole machine, or the whole program, was halted, a job
+# cannot have shown anything, and it is given time to do so.
+MOST_AT_ONCE = 5.0
+
+
+@dataclass
+class _Job:
+    sign: Hashable
+    looked: float
+    seconds: float = 0.0
+
+
+class Silence:
+    """Signs of life by job, as seen from look to look.
+
+    Args:
+        clock: seconds that only go on.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic):
+        self._clock = clock
+        self._jobs: dict[int, _Job] = {}
+
+    def seconds(self, job: int, sign: Hashable) -> float:
+        """How long the job has given this very sign, and no other, as far as somebody looked."""
+        now = self._clock()
+        known = self._jobs.get(job)
+        if known is None or known.sign != sign:
+            self._jobs[job] = _Job(sign, now)
+            return 0.0
+        known.seconds += min(now - known.looked, MOST_AT_ONCE)
+        known.looked = now
+        return known.seconds
+
+    def keep(self, jobs: Collection[int]) -> None:
+        """Forget all others."""
+        self._jobs = {job: known for job, known in self._jobs.items() if job in jobs}
