@@ -22,7 +22,7 @@ from explorer.view import DONE, View
 from .test_engine import CONFIG, LONG, alive, ended, in_the_middle, numbers, wait_for
 
 # More than there is, wherever less has been allowed.
-LARGE = RunConfig(num_words=10_000, hidden=(1024, 512), train_samples=2_000)
+LARGE = RunConfig(num_words=10_000, hidden=(1024, 512), train_samples=500, validation=0.02)
 
 
 @pytest.fixture(scope="module")
@@ -148,16 +148,16 @@ def test_a_run_that_takes_more_memory_than_it_may_is_told_so(engine, setting):
     beside = engine.submit(small, LONG)
     most = int(child.resident_mb(in_the_middle(engine, beside))) + 100
     setting(max_memory_mb=most)
-    run_id = engine.submit(LARGE, Demand(epochs=3))
-    view = ended(engine, run_id, Demand(epochs=3))
+    run_id = engine.submit(LARGE, Demand(epochs=1))
+    view = ended(engine, run_id, Demand(epochs=1))
     assert view.state == "failed"
     assert view.run.message == (f"The training process took more than {most:,} MB of memory, the most that one may "
                                 "take here: use fewer units, fewer words or fewer training examples.")
     goes_on(engine, beside)
     engine.stop(beside)
     setting()
-    engine.submit(LARGE, Demand(epochs=3))
-    assert ended(engine, run_id, Demand(epochs=3)).state == DONE
+    engine.submit(LARGE, Demand(epochs=1))
+    assert ended(engine, run_id, Demand(epochs=1)).state == DONE
 
 
 @pytest.mark.skipif(not hasattr(resource, "prlimit"), reason="needs Linux's limits for another process")
