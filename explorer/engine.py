@@ -24,6 +24,7 @@ from explorer.fields import plain
 from explorer.limits import require
 from explorer.owners import Owner, is_alive
 from explorer.settings import Settings
+from explorer.sight import Sight, Sights
 from explorer.store import FAILED, INTERRUPTED, QUEUED, RUNNING, STOPPED, Run, RunStore
 from explorer.view import DONE, View, look
 from explorer.wall import Wall
@@ -78,6 +79,7 @@ class Engine:
         self.settings = settings
         self.store = RunStore(settings.store_path)
         self.wall = Wall(self.store.latest, self.run_id)
+        self._sights = Sights(self.store.snapshot)
         self.hardware: Hardware | None = None
         _sweep(settings)
         self._owners = settings.home / "engines"
@@ -153,7 +155,15 @@ class Engine:
 
     def look(self, run_id: str, demand: Demand) -> View:
         """How a run stands with regard to what is wanted of it."""
-        view = look(*self.store.snapshot(run_id), demand)
+        return self.view(run_id, self.sight(run_id, fresh=True), demand)
+
+    def sight(self, run_id: str, fresh: bool = False) -> Sight:
+        """A run as it was a moment ago, for who follows it; the store is read once for all who do."""
+        return self._sights.of(run_id, fresh)
+
+    def view(self, run_id: str, sight: Sight, demand: Demand) -> View:
+        """How a run that has been seen stands with regard to what is wanted of it."""
+        view = sight.view(demand)
         return view.at_place(*self._forecast(run_id)) if view.state == QUEUED else view
 
     def stop(self, run_id: str) -> None:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import functools
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import pandas as pd
+import pyarrow
 import streamlit as st
 
 from explorer import charts, diagnosis, guesses, history, naming, suggestion, verdict
@@ -16,13 +18,14 @@ from explorer.data import EMBEDDED
 from explorer.devices import DeviceError
 from explorer.engine import Engine, QueueFull
 from explorer.fields import FieldError, plain
+from explorer.sight import Sight
 from explorer.stopping import stopping_epoch
 from explorer.store import DIVERGED, FAILED, FINISHED, INTERRUPTED, QUEUED, STOPPED
-from explorer.ui import lessons, predict, state, visitor
+from explorer.ui import lessons, pace, predict, state, visitor
 from explorer.ui.speech import labels, language, n, t, told
 from explorer.view import DONE, UNKNOWN, View
 
-REFRESH_SECONDS = 0.3
+PACE = pace.Pace()
 # With more runs before one's own, the page offers something to do meanwhile.
 MANY_AHEAD = 4
 # Failing in one of these, it is the data that are at fault.
@@ -54,7 +57,8 @@ def show(engine: Engine, config: RunConfig, demand: Demand) -> None:
     with st.container():
         _elsewhere(engine, run_id)
     # A timer runs only while there is something to wait for.
-    panel = st.fragment(_panel, run_every=REFRESH_SECONDS if view.is_live else None)
+    st.session_state["pace"] = PACE.seconds
+    panel = st.fragment(_panel, run_every=PACE.seconds if view.is_live else None)
     panel(engine, config, demand, run_id, view.is_live)
 
 
@@ -133,17 +137,21 @@ def _elsewhere(engine: Engine, run_id: str) -> None:
 def _panel(engine: Engine, config: RunConfig, demand: Demand, run_id: str, was_live: bool) -> None:
     state.rerun_if_put()
     # Whether it has ended is read with the rows, in one snapshot: the last epoch is never missed.
-    view = engine.look(run_id, demand)
+    sight = engine.sight(run_id)
+    view = engine.view(run_id, sight, demand)
     if view.is_live != was_live:
         st.rerun()  # buttons and timer belong to the page
+    if view.is_live:
+        _keep_pace()
     # One place that is always there, whatever stands in it: what follows keeps its own, and is not made anew.
     with st.container():
         _status(engine, view)
         _failure(view, config)
-    shown = history.table(view.epochs)
-    _curves(shown, config, demand)
+    # What many see of one run is made once for all of them.
+    shown = sight.once(history.table, demand.epochs)
+    _curves(sight, config, demand)
     with st.container():
-        found = diagnosis.diagnose(shown, config.info.classes)
+        found = sight.once(_diagnosed, demand.epochs, config.info.classes)
         # While it moves, the words keep to their line: what stands below them is not to jump about.
         words = (verdict.brief if view.is_live else verdict.sentence)(found, language())
         if words:
@@ -267,9 +275,28 @@ def _use_embedded(config: RunConfig, demand: Demand, dataset: str) -> None:
     state.fill(config.with_(dataset=dataset), demand)
 
 
-def _curves(shown: pd.DataFrame, config: RunConfig, demand: Demand) -> None:
-    printed = st.session_state.get("live_lines") == "printed"
+def _keep_pace() -> None:
+    """The more visitors follow runs, the more time between two drawings."""
+    seconds = PACE.drawn(visitor.person())
+    if seconds != st.session_state.get("pace"):
+        st.session_state["pace"] = seconds
+        pace.keep(seconds)
+
+
+def _diagnosed(epochs: Sequence[Mapping[str, Any]], wanted: int, classes: int) -> diagnosis.Diagnosis:
+    return diagnosis.diagnose(history.table(epochs, wanted), classes)
+
+
+def _rows(epochs: Sequence[Mapping[str, Any]], demand: Demand, printed: bool) -> pyarrow.Table:
+    """What the charts are drawn from, as it is sent."""
+    shown = history.table(epochs, demand.epochs)
     rows = charts.frame(history.as_printed(shown) if printed else shown, demand.patience)
+    return pyarrow.Table.from_pandas(rows, preserve_index=False)
+
+
+def _curves(sight: Sight, config: RunConfig, demand: Demand) -> None:
+    printed = st.session_state.get("live_lines") == "printed"
+    rows = sight.once(_rows, demand, printed)
     guess = predict.guess_of(Entry(config, demand).key)
     for column, metric in zip(st.columns(2), charts.METRICS, strict=True):
         with column:

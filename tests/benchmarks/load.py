@@ -20,6 +20,7 @@ import asyncio
 import json
 import os
 import random
+import signal
 import sqlite3
 import statistics
 import sys
@@ -112,6 +113,7 @@ async def measure(server: Server, report: Report, dataset: str, within: float, s
             if not await visitor.until(lambda one: one.button("train") and not one.is_running):
                 report.failures.append("the page did not open within a minute")
             report.opened.append(time.time() - began)
+        _say(f"{len(visitors)} visitors have come")
         await asyncio.sleep(2)
         random.Random(1).shuffle(visitors)
         began, refreshed = time.time(), sum(one.runs_of_script[1] for one in visitors)
@@ -122,11 +124,13 @@ async def measure(server: Server, report: Report, dataset: str, within: float, s
             await asyncio.sleep(1)
             live.append(statistics.mean(one.is_live for one in visitors))
         passed = time.time() - began
+        _say(f"followed for {passed:.0f} s")
         report.cores = taken(passed)
         report.uses = processes.look(server.process.pid)
         report.refreshes = (sum(one.runs_of_script[1] for one in visitors) - refreshed) / passed
         report.live_share = statistics.mean(live) if live else 0.0
         await _all_end(store, report)
+        _say("all runs have ended")
         # The last epochs are to be shown too.
         for visitor in visitors:
             if not await visitor.until(lambda one: not one.is_live and not one.is_running, 30):
@@ -162,6 +166,10 @@ async def _press(visitor: Visitor, later: float) -> None:
     await asyncio.sleep(later)
     if visitor.press("train"):
         await visitor.until(lambda one: one.answered_at, 60)
+
+
+def _say(what: str) -> None:
+    print(f"{time.strftime('%H:%M:%S')} {what}", file=sys.stderr)
 
 
 async def _lag(report: Report) -> None:
@@ -238,15 +246,15 @@ async def _browser(server: Server, address: str, report: Report) -> None:
         await page.evaluate(WATCH)
         await page.wait_for_function("window.answered", timeout=60_000)
         report.browser["answer"] = await page.evaluate("window.answered") / 1_000
-        await page.wait_for_function("[...document.querySelectorAll('button')].some(b => b.innerText.includes('Trained'))",
-                                     timeout=600_000)
+        await page.wait_for_selector("button:has-text('Trained')", timeout=600_000)
         seen = await page.evaluate("window.seen")
         with closing(sqlite3.connect(server.home / "runs.sqlite3")) as db:
             name = configs(report.distinct, "imdb" if "imdb" in address else "reviews")[-1].canonical_json()
             written = dict(db.execute("SELECT epoch, at FROM load_notes JOIN runs USING (run_id) WHERE config = ?",
                                       (name,)).fetchall())
         delays = [at / 1_000 - written[epoch] for epoch, at in seen if epoch in written]
-        report.browser |= {"epochs seen": len(seen), "delay p50": quantile(delays, 50), "delay p95": quantile(delays, 95)}
+        report.browser |= {"epochs seen": len(seen), "delay p50": quantile(delays, 50),
+                           "delay p95": quantile(delays, 95)}
         await opened.close()
 
 
@@ -287,7 +295,8 @@ def table(report: Report) -> str:
     if report.browser:
         lines.append("one real browser among them: " + ", ".join(f"{name} {value:.3f}"
                                                                  for name, value in report.browser.items()))
-    lines += [f"followed live runs: {report.live_share:.0%} of the time; {report.refreshes:.0f} refreshes a second",
+    lines += [f"followed live runs: {report.live_share:.0%} of the time; {report.refreshes:.0f} refreshes a second, "
+              f"{1_000 * report.cores['page'] / max(report.refreshes, 1e-9):.1f} ms of the page's process for each",
               "cores: " + ", ".join(f"{role} {share:.2f}" for role, share in report.cores.items()),
               f"page before the visitors: {report.idle_page_mb:.0f} MB resident",
               *(f"  {one.role:<7} {one.pid:>7}  {one.rss_mb:6.0f} MB resident, {one.pss_mb:6.0f} MB its own share, "
@@ -310,6 +319,7 @@ def main() -> None:
     parser.add_argument("--browser", action="store_true", help="one real Chromium among them")
     parser.add_argument("--json", type=Path)
     given = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # the server is ended then too
     if given.imdb and not os.environ.get("EXPLORER_DATA_DIR"):
         parser.error("--imdb needs EXPLORER_DATA_DIR, the folder of imdb.npz")
     report = run(given.visitors, given.distinct, given.within, given.seconds, given.epochs,

@@ -1,8 +1,8 @@
 """Visitors of the page without a browser: they speak Streamlit's protocol as its own page in the browser does.
 
 A visitor opens the websocket, asks for the script with the query of an address, keeps the state of every widget and
-sends it with each request, keeps the timers that the page sets (`run_every`) by itself, and presses buttons. One process
-with one event loop is hundreds of them: they read what is sent, and draw nothing.
+sends it with each request, keeps the timers that the page sets (`run_every`) by itself, and presses buttons. One
+process with one event loop is hundreds of them: they read what is sent, and draw nothing.
 """
 
 from __future__ import annotations
