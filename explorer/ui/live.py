@@ -47,9 +47,17 @@ def guarded(draw: Callable[..., None]) -> Callable[..., None]:
     return guarded
 
 
-@guarded
 def show(engine: Engine, config: RunConfig, demand: Demand) -> None:
-    """Draw the run: its buttons, then everything that moves."""
+    """Draw the run: its buttons, then everything that moves. A press on Train draws this part alone."""
+    st.session_state["live_whole"] = False
+    st.fragment(_show)(engine, config, demand)
+
+
+@guarded
+def _show(engine: Engine, config: RunConfig, demand: Demand) -> None:
+    state.rerun_if_put()
+    if st.session_state["live_whole"]:
+        st.rerun()  # what was pressed here shows elsewhere too
     run_id = engine.run_id(config)
     view = engine.look(run_id, demand)
     _head(engine, config, demand, run_id, view)
@@ -95,7 +103,7 @@ def _buttons(engine: Engine, config: RunConfig, demand: Demand, run_id: str, vie
         st.button(t("live.train"), key="train", icon=":material/play_arrow:", help=held or t("live.train.help"), **ask)
     beside = any(entry.config == config and not entry.again for entry in st.session_state["compared"])
     st.button(t("live.compared" if beside else "live.compare"), key="compare", icon=":material/stacked_line_chart:",
-              on_click=state.compare, args=(config, demand), disabled=beside, help=t("live.compare.help"))
+              on_click=_compare, args=(config, demand), disabled=beside, help=t("live.compare.help"))
 
 
 def _submit(engine: Engine, config: RunConfig, demand: Demand) -> None:
@@ -105,6 +113,18 @@ def _submit(engine: Engine, config: RunConfig, demand: Demand) -> None:
         st.session_state["problem"] = str(error)
     else:
         st.session_state.setdefault("mine", {})[run_id] = (config, demand)
+    _draw_others()
+
+
+def _draw_others() -> None:
+    """After a press: where other parts of the page show runs too, the whole of it is drawn."""
+    shown = st.session_state
+    shown["live_whole"] = bool(shown["compared"] or shown["lesson"] or shown["sweep"] or shown.get("portrait"))
+
+
+def _compare(config: RunConfig, demand: Demand) -> None:
+    state.compare(config, demand)
+    st.session_state["live_whole"] = True
 
 
 def _stop(engine: Engine, run_id: str) -> None:
@@ -112,6 +132,7 @@ def _stop(engine: Engine, run_id: str) -> None:
         engine.stop(run_id)
     except sqlite3.Error as error:
         st.session_state["problem"] = f"The run could not be stopped just now ({error}). Try again."
+    _draw_others()
 
 
 def _elsewhere(engine: Engine, run_id: str) -> None:
@@ -136,13 +157,22 @@ def _elsewhere(engine: Engine, run_id: str) -> None:
 @guarded
 def _panel(engine: Engine, config: RunConfig, demand: Demand, run_id: str, was_live: bool) -> None:
     state.rerun_if_put()
+    if not was_live:
+        _draw(engine, config, demand, run_id, was_live)
+        return
+    with PACE.turn(visitor.person()):
+        _draw(engine, config, demand, run_id, was_live)
+    if PACE.seconds != st.session_state["pace"]:
+        st.session_state["pace"] = PACE.seconds
+        pace.keep(PACE.seconds)
+
+
+def _draw(engine: Engine, config: RunConfig, demand: Demand, run_id: str, was_live: bool) -> None:
     # Whether it has ended is read with the rows, in one snapshot: the last epoch is never missed.
     sight = engine.sight(run_id)
     view = engine.view(run_id, sight, demand)
     if view.is_live != was_live:
         st.rerun()  # buttons and timer belong to the page
-    if view.is_live:
-        _keep_pace()
     # One place that is always there, whatever stands in it: what follows keeps its own, and is not made anew.
     with st.container():
         _status(engine, view)
@@ -275,14 +305,6 @@ def _use_embedded(config: RunConfig, demand: Demand, dataset: str) -> None:
     state.fill(config.with_(dataset=dataset), demand)
 
 
-def _keep_pace() -> None:
-    """The more visitors follow runs, the more time between two drawings."""
-    seconds = PACE.drawn(visitor.person())
-    if seconds != st.session_state.get("pace"):
-        st.session_state["pace"] = seconds
-        pace.keep(seconds)
-
-
 def _diagnosed(epochs: Sequence[Mapping[str, Any]], wanted: int, classes: int) -> diagnosis.Diagnosis:
     return diagnosis.diagnose(history.table(epochs, wanted), classes)
 
@@ -313,7 +335,8 @@ def _curves(sight: Sight, config: RunConfig, demand: Demand) -> None:
             st.caption(t("live.lines.note"), width="content")
 
 
-@st.cache_data(show_spinner=False, max_entries=200)
+# Nobody changes what it gives: it is copied before it is sent.
+@functools.lru_cache(maxsize=200)
 def _spec(metric: str, epochs: int, classes: int, language: str, printed: bool, guess: int | None) -> dict:
     made = charts.spec(charts.curves(metric, epochs, classes, language, printed))
     seen = [(guess, charts.RUN_COLOUR)] if guess and guess <= epochs else []

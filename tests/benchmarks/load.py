@@ -67,6 +67,7 @@ class Report:
     idle_page_mb: float = 0.0
     uses: list[processes.Use] = field(default_factory=list)
     refreshes: float = 0.0
+    interval: float = 0.0
     live_share: float = 0.0
     lag: float = 0.0
     runs: list[dict[str, Any]] = field(default_factory=list)
@@ -85,7 +86,8 @@ def configs(distinct: int, dataset: str) -> list[RunConfig]:
     """As many configurations as asked for, as a class varies them that is told to try regularizers; the last is the one
     that all others press."""
     base = RunConfig(dataset=dataset, num_words=10_000)
-    varied = [base.with_(l2=0.0005 * (place // 2 + 1)) if place % 2 else base.with_(dropout=0.05 * (place // 2 + 1))
+    varied = [base.with_(l2=round(0.0005 * (place // 2 + 1), 4)) if place % 2 else
+              base.with_(dropout=round(0.05 * (place // 2 + 1), 2))
               for place in range(distinct - 1)]
     return [*varied, base]
 
@@ -128,13 +130,14 @@ async def measure(server: Server, report: Report, dataset: str, within: float, s
         report.cores = taken(passed)
         report.uses = processes.look(server.process.pid)
         report.refreshes = (sum(one.runs_of_script[1] for one in visitors) - refreshed) / passed
+        report.interval = max((one.interval for one in visitors), default=0.0)
         report.live_share = statistics.mean(live) if live else 0.0
         await _all_end(store, report)
         _say("all runs have ended")
         # The last epochs are to be shown too.
-        for visitor in visitors:
-            if not await visitor.until(lambda one: not one.is_live and not one.is_running, 30):
-                report.failures.append("a page does not show that its run has ended")
+        ended = await asyncio.gather(*(one.until(lambda one: not one.is_live and not one.is_running, 30)
+                                       for one in visitors))
+        report.failures += ["a page does not show that its run has ended"] * ended.count(False)
         if shown:
             await shown
     finally:
@@ -205,7 +208,8 @@ def _read(store: Path, report: Report, visitors: Sequence[Visitor], wanted: Sequ
                                (run_id,)).fetchone()[0]
             notes = written.get(run_id, {})
             report.runs.append({
-                "config": config, "status": status, "attempts": attempt, "asked": asked,
+                "status": status, "attempts": attempt, "asked": asked, "ends": ends,
+                "epochs": len(notes), "written": sum(map(len, notes.values())), "config": config,
                 "once": status == FINISHED and attempt == ends == 1 and sorted(notes) == list(range(1, epochs + 1))
                 and all(len(times) == 1 for times in notes.values())
                 and config in {one.canonical_json() for one in wanted}})
@@ -296,6 +300,7 @@ def table(report: Report) -> str:
         lines.append("one real browser among them: " + ", ".join(f"{name} {value:.3f}"
                                                                  for name, value in report.browser.items()))
     lines += [f"followed live runs: {report.live_share:.0%} of the time; {report.refreshes:.0f} refreshes a second, "
+              f"each visitor's every {report.interval:.2f} s at last, "
               f"{1_000 * report.cores['page'] / max(report.refreshes, 1e-9):.1f} ms of the page's process for each",
               "cores: " + ", ".join(f"{role} {share:.2f}" for role, share in report.cores.items()),
               f"page before the visitors: {report.idle_page_mb:.0f} MB resident",
@@ -303,6 +308,7 @@ def table(report: Report) -> str:
                 f"{one.files} open files" for one in report.uses),
               f"this program heard at most {report.lag:.3f} s late",
               f"each of {len(report.runs)} configurations trained exactly once: {'yes' if report.is_once else 'NO'}",
+              *(f"  {run}" for run in report.runs if not run["once"]),
               f"failures: {len(report.failures)}", *(f"  {text}" for text in sorted(set(report.failures))[:20])]
     return "\n".join(lines)
 

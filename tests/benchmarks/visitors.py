@@ -188,6 +188,11 @@ class Visitor:
         """Whether the page shows its run as one that waits or trains."""
         return self.button("stop") is not None
 
+    @property
+    def interval(self) -> float:
+        """Seconds between two rings of its slowest timer; 0 without one."""
+        return max((interval for interval, _ in self._timers.values()), default=0.0)
+
     def press(self, key: str) -> bool:
         """Press a button. Returns: whether there is one."""
         found = self.button(key)
