@@ -26,6 +26,7 @@ from explorer.limits import require
 from explorer.owners import owner_of
 from explorer.record import lessons_own
 from explorer.settings import Settings
+from explorer.sight import Sight, Sights
 from explorer.silence import Silence
 from explorer.store import FAILED, INTERRUPTED, QUEUED, RUNNING, STOPPED, Run, RunStore, Superseded
 from explorer.view import DONE, View, look
@@ -100,6 +101,7 @@ class Engine:
         settings.home.mkdir(parents=True, exist_ok=True)
         self.store = RunStore(settings.store_place)
         self.wall = Wall(self.store.latest, self.run_id)
+        self._sights = Sights(self.store.snapshot)
         self.hardware: Hardware | None = None
         _sweep(settings)
         self._owner = owner_of(self.store.database, settings.engines)
@@ -183,7 +185,15 @@ class Engine:
 
     def look(self, run_id: str, demand: Demand) -> View:
         """How a run stands with regard to what is wanted of it."""
-        view = look(*self.store.snapshot(run_id), demand)
+        return self.view(run_id, self.sight(run_id, fresh=True), demand)
+
+    def sight(self, run_id: str, fresh: bool = False) -> Sight:
+        """A run as it was a moment ago, for who follows it; the store is read once for all who do."""
+        return self._sights.of(run_id, fresh)
+
+    def view(self, run_id: str, sight: Sight, demand: Demand) -> View:
+        """How a run that has been seen stands with regard to what is wanted of it."""
+        view = sight.view(demand)
         return view.at_place(*self._forecast(run_id)) if view.state == QUEUED else view
 
     def stop(self, run_id: str) -> None:

@@ -93,7 +93,7 @@ class RunStore:
         Args:
             person: who asks; any text that is the same for all wishes of one person, and no other's.
         """
-        with self._write(lasting=True) as db:
+        with self._write(lasting=not self._covers(run_id, demand)) as db:
             found = db.execute("SELECT status, demands FROM runs WHERE run_id = ?", (run_id,)).fetchone()
             if found and found["status"] in (QUEUED, RUNNING):
                 demands = _merged([*read_demands(found["demands"]), demand])
@@ -117,6 +117,16 @@ class RunStore:
                 db.execute("INSERT INTO persons VALUES (?, ?) ON CONFLICT DO NOTHING", (person, _next_turn(db)))
             _event(db, run_id, "requested", json.dumps(asdict(demand)))
         return self.run(run_id)
+
+    def _covers(self, run_id: str, demand: Demand) -> bool:
+        """Whether a run waits or trains already for as much: a class that presses the same button need not wait for
+        the disk fifty times."""
+        with self._read() as db:
+            found = db.execute("SELECT status, demands FROM runs WHERE run_id = ?", (run_id,)).fetchone()
+        if not found or found["status"] not in (QUEUED, RUNNING):
+            return False
+        known = list(read_demands(found["demands"]))
+        return _merged([*known, demand]) == known
 
     def claim(self, owner: str, only: Iterable[str] | None = None, most_training: int | None = None,
               fits: Callable[[Run], bool] = lambda run: True) -> Run | None:

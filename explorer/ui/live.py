@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import pandas as pd
+import pyarrow
 import streamlit as st
 
 from explorer import charts, diagnosis, guesses, history, naming, suggestion, verdict
@@ -16,13 +18,14 @@ from explorer.database import STORE_ERRORS
 from explorer.devices import DeviceError
 from explorer.engine import Engine, QueueFull
 from explorer.fields import FieldError, plain
+from explorer.sight import Sight
 from explorer.stopping import stopping_epoch
 from explorer.store import DIVERGED, FAILED, FINISHED, INTERRUPTED, QUEUED, STOPPED
-from explorer.ui import lessons, predict, state, visitor
+from explorer.ui import lessons, pace, predict, state, visitor
 from explorer.ui.speech import labels, language, n, t, told
 from explorer.view import DONE, UNKNOWN, View
 
-REFRESH_SECONDS = 0.3
+PACE = pace.Pace()
 # With more runs before one's own, the page offers something to do meanwhile.
 MANY_AHEAD = 4
 # Failing in one of these, it is the data that are at fault.
@@ -44,9 +47,17 @@ def guarded(draw: Callable[..., None]) -> Callable[..., None]:
     return guarded
 
 
-@guarded
 def show(engine: Engine, config: RunConfig, demand: Demand) -> None:
-    """Draw the run: its buttons, then everything that moves."""
+    """Draw the run: its buttons, then everything that moves. A press on Train draws this part alone."""
+    st.session_state["live_whole"] = False
+    st.fragment(_show)(engine, config, demand)
+
+
+@guarded
+def _show(engine: Engine, config: RunConfig, demand: Demand) -> None:
+    state.rerun_if_put()
+    if st.session_state["live_whole"]:
+        st.rerun()  # what was pressed here shows elsewhere too
     run_id = engine.run_id(config)
     view = engine.look(run_id, demand)
     _head(engine, config, demand, run_id, view)
@@ -54,7 +65,8 @@ def show(engine: Engine, config: RunConfig, demand: Demand) -> None:
     with st.container():
         _elsewhere(engine, run_id)
     # A timer runs only while there is something to wait for.
-    panel = st.fragment(_panel, run_every=REFRESH_SECONDS if view.is_live else None)
+    st.session_state["pace"] = PACE.seconds
+    panel = st.fragment(_panel, run_every=PACE.seconds if view.is_live else None)
     panel(engine, config, demand, run_id, view.is_live)
 
 
@@ -91,7 +103,7 @@ def _buttons(engine: Engine, config: RunConfig, demand: Demand, run_id: str, vie
         st.button(t("live.train"), key="train", icon=":material/play_arrow:", help=held or t("live.train.help"), **ask)
     beside = any(entry.config == config and not entry.again for entry in st.session_state["compared"])
     st.button(t("live.compared" if beside else "live.compare"), key="compare", icon=":material/stacked_line_chart:",
-              on_click=state.compare, args=(config, demand), disabled=beside, help=t("live.compare.help"))
+              on_click=_compare, args=(config, demand), disabled=beside, help=t("live.compare.help"))
 
 
 def _submit(engine: Engine, config: RunConfig, demand: Demand) -> None:
@@ -103,6 +115,18 @@ def _submit(engine: Engine, config: RunConfig, demand: Demand) -> None:
         st.session_state["problem"] = t("page.no_store", why=told(str(error)))
     else:
         st.session_state.setdefault("mine", {})[run_id] = (config, demand)
+    _draw_others()
+
+
+def _draw_others() -> None:
+    """After a press: where other parts of the page show runs too, the whole of it is drawn."""
+    shown = st.session_state
+    shown["live_whole"] = bool(shown["compared"] or shown["lesson"] or shown["sweep"] or shown.get("portrait"))
+
+
+def _compare(config: RunConfig, demand: Demand) -> None:
+    state.compare(config, demand)
+    st.session_state["live_whole"] = True
 
 
 def _stop(engine: Engine, run_id: str) -> None:
@@ -110,6 +134,7 @@ def _stop(engine: Engine, run_id: str) -> None:
         engine.stop(run_id)
     except STORE_ERRORS as error:
         st.session_state["problem"] = f"The run could not be stopped just now ({error}). Try again."
+    _draw_others()
 
 
 def _elsewhere(engine: Engine, run_id: str) -> None:
@@ -134,8 +159,20 @@ def _elsewhere(engine: Engine, run_id: str) -> None:
 @guarded
 def _panel(engine: Engine, config: RunConfig, demand: Demand, run_id: str, was_live: bool) -> None:
     state.rerun_if_put()
+    if not was_live:
+        _draw(engine, config, demand, run_id, was_live)
+        return
+    with PACE.turn(visitor.person()):
+        _draw(engine, config, demand, run_id, was_live)
+    if PACE.seconds != st.session_state["pace"]:
+        st.session_state["pace"] = PACE.seconds
+        pace.keep(PACE.seconds)
+
+
+def _draw(engine: Engine, config: RunConfig, demand: Demand, run_id: str, was_live: bool) -> None:
     # Whether it has ended is read with the rows, in one snapshot: the last epoch is never missed.
-    view = engine.look(run_id, demand)
+    sight = engine.sight(run_id)
+    view = engine.view(run_id, sight, demand)
     if view.is_live != was_live:
         st.rerun()  # buttons and timer belong to the page
     # One place that is always there, whatever stands in it: what follows keeps its own, and is not made anew.
@@ -144,10 +181,11 @@ def _panel(engine: Engine, config: RunConfig, demand: Demand, run_id: str, was_l
         if engine.trouble and view.is_live:
             st.warning(t("page.no_store", why=told(engine.trouble)), icon=":material/warning:")
         _failure(view, config)
-    shown = history.table(view.epochs)
-    _curves(shown, config, demand)
+    # What many see of one run is made once for all of them.
+    shown = sight.once(history.table, demand.epochs)
+    _curves(sight, config, demand)
     with st.container():
-        found = diagnosis.diagnose(shown, config.info.classes)
+        found = sight.once(_diagnosed, demand.epochs, config.info.classes)
         # While it moves, the words keep to their line: what stands below them is not to jump about.
         words = (verdict.brief if view.is_live else verdict.sentence)(found, language())
         if words:
@@ -271,9 +309,20 @@ def _use_embedded(config: RunConfig, demand: Demand, dataset: str) -> None:
     state.fill(config.with_(dataset=dataset), demand)
 
 
-def _curves(shown: pd.DataFrame, config: RunConfig, demand: Demand) -> None:
-    printed = st.session_state.get("live_lines") == "printed"
+def _diagnosed(epochs: Sequence[Mapping[str, Any]], wanted: int, classes: int) -> diagnosis.Diagnosis:
+    return diagnosis.diagnose(history.table(epochs, wanted), classes)
+
+
+def _rows(epochs: Sequence[Mapping[str, Any]], demand: Demand, printed: bool) -> pyarrow.Table:
+    """What the charts are drawn from, as it is sent."""
+    shown = history.table(epochs, demand.epochs)
     rows = charts.frame(history.as_printed(shown) if printed else shown, demand.patience)
+    return pyarrow.Table.from_pandas(rows, preserve_index=False)
+
+
+def _curves(sight: Sight, config: RunConfig, demand: Demand) -> None:
+    printed = st.session_state.get("live_lines") == "printed"
+    rows = sight.once(_rows, demand, printed)
     guess = predict.guess_of(Entry(config, demand).key)
     for column, metric in zip(st.columns(2), charts.METRICS, strict=True):
         with column:
@@ -290,7 +339,8 @@ def _curves(shown: pd.DataFrame, config: RunConfig, demand: Demand) -> None:
             st.caption(t("live.lines.note"), width="content")
 
 
-@st.cache_data(show_spinner=False, max_entries=200)
+# Nobody changes what it gives: it is copied before it is sent.
+@functools.lru_cache(maxsize=200)
 def _spec(metric: str, epochs: int, classes: int, language: str, printed: bool, guess: int | None) -> dict:
     made = charts.spec(charts.curves(metric, epochs, classes, language, printed))
     seen = [(guess, charts.RUN_COLOUR)] if guess and guess <= epochs else []
