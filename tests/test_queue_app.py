@@ -100,7 +100,7 @@ def test_who_waits_sees_their_place_and_an_estimate_once_there_is_something_to_m
     _forget(engine)
     (first, second) = (run.run_id for run in engine.store.queue(1)[1][:2])
     assert engine.run_id(TINY) in (first, second)
-    engine.settings = replace(engine.settings, runs_at_once=1)
+    engine.places = 1
     _forget(engine)
     text = _status(_sound(at.run()))
     assert text == say("live.status.wait", language, duration=say(
