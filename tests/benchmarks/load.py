@@ -101,7 +101,7 @@ async def measure(server: Server, report: Report, dataset: str, within: float, s
     visitors = [Visitor(server.port, "&".join(f"{name}={value}" for name, value in query(config, demand).items()),
                         config.canonical_json()) for config in chosen]
     store = server.home / "runs.sqlite3"
-    await _warm(server)
+    await warm(server)
     with closing(sqlite3.connect(store)) as db:
         db.executescript(NOTES)
     report.idle_page_mb = processes.look(server.process.pid)[0].rss_mb
@@ -151,15 +151,15 @@ async def measure(server: Server, report: Report, dataset: str, within: float, s
     await asyncio.sleep(0.2)
 
 
-async def _warm(server: Server) -> None:
+async def warm(server: Server) -> None:
     """Until the worker is ready, and somebody has seen the page: that is not what is measured."""
     first = Visitor(server.port, "")
     await first.come()
-    await first.until(lambda one: one.button("train") and not one.is_running)
+    await first.until(lambda one: one.is_drawn)
     deadline = time.time() + 120
     while time.time() < deadline:
         # Its timer looks for the hardware: the worker is ready when it has stopped.
-        if await first.until(lambda one: not one._timers and not one.is_running, 1):
+        if await first.until(lambda one: not one.is_waiting and not one.is_running, 1):
             break
     first.leave()
     await asyncio.sleep(2)

@@ -148,6 +148,12 @@ class Visitor:
         await self._wire.opened
         self._ask()
 
+    async def go(self, query: str, seconds: float = 60.0) -> bool:
+        """Go to another address in the same tab, as Back does. Returns: whether the page has been drawn in time."""
+        self.query, drawn = query, self.runs_of_script[0]
+        self._ask(is_history=True)
+        return await self.until(lambda one: one.runs_of_script[0] > drawn and not one.is_running, seconds)
+
     def leave(self) -> None:
         """Close the tab."""
         self._is_leaving = True
@@ -184,6 +190,16 @@ class Visitor:
                 for one in self.elements.values() if one[0] == kind]
 
     @property
+    def is_drawn(self) -> bool:
+        """Whether the whole page has been drawn."""
+        return self.runs_of_script[0] > 0 and not self.is_running
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether the page has set a timer."""
+        return bool(self._timers)
+
+    @property
     def is_live(self) -> bool:
         """Whether the page shows its run as one that waits or trains."""
         return self.button("stop") is not None
@@ -205,11 +221,12 @@ class Visitor:
 
     # -- what it sends ------------------------------------------------------------------------------------
 
-    def _ask(self, fragment: str = "", trigger: str = "", is_timer: bool = False) -> None:
+    def _ask(self, fragment: str = "", trigger: str = "", is_timer: bool = False,
+             is_history: bool = False) -> None:
         message = BackMsg()
         asked = message.rerun_script
         asked.query_string, asked.page_script_hash, asked.fragment_id = self.query, self._page_hash, fragment
-        asked.is_auto_rerun = is_timer
+        asked.is_auto_rerun, asked.is_history_navigation = is_timer, is_history
         asked.cached_message_hashes.extend(self._kept)
         asked.widget_states.widgets.extend(self._states.values())
         if trigger:
