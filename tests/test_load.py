@@ -25,7 +25,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 @pytest.mark.slow
 def test_a_small_class_trains_each_configuration_once_and_nobody_waits_in_vain(server: Server):
-    report = load.Report(4, 2, "", 0.0)
+    report = load.Report(4, 2, 0.0)
     asyncio.run(load.measure(server, report, "reviews", within=0.2, seconds=2, epochs=8, browser=False))
     assert report.failures == [] and report.is_once
     assert sorted(run["asked"] for run in report.runs) == [1, 3]

@@ -1,7 +1,7 @@
 """A class at one page: many visitors press Train at once and follow live runs, measured as they see it.
 
 Use: python -m tests.benchmarks.load [visitors] [--distinct 10] [--within 1] [--seconds 60] [--epochs 150] [--imdb]
-     [--script streamlit_app.py] [--browser] [--json FILE]
+     [--browser] [--json FILE]
 
 A server is started as a host starts it, with a store of its own. All visitors open the page, each with a configuration
 in the address: ten with one each of their own, the others all with the same eleventh. Then each presses Train, at its
@@ -39,7 +39,6 @@ from tests._server import BROWSER_OPTIONS, Server, chromium
 from tests.benchmarks import processes
 from tests.benchmarks.visitors import Visitor
 
-HOSTED, PLAIN = "explorer/ui/hosted.py", "streamlit_app.py"
 # The store itself notes when an epoch is written, within the transaction that writes it; twice, should it be written
 # twice.
 NOTES = """
@@ -56,7 +55,6 @@ class Report:
 
     visitors: int
     distinct: int
-    script: str
     load_before: float
     opened: list[float] = field(default_factory=list)
     answers: list[float] = field(default_factory=list)
@@ -269,12 +267,12 @@ def quantile(values: Sequence[float], percent: int) -> float:
 
 
 def run(visitors: int = 50, distinct: int = 11, within: float = 1.0, seconds: float = 60.0, epochs: int = 150,
-        dataset: str = "reviews", script: str = HOSTED, browser: bool = False) -> Report:
+        dataset: str = "reviews", browser: bool = False) -> Report:
     """One load on a server of its own."""
-    report = Report(visitors, min(distinct, visitors), script, os.getloadavg()[0])
+    report = Report(visitors, min(distinct, visitors), os.getloadavg()[0])
     with tempfile.TemporaryDirectory() as folder:
         variables = {"EXPLORER_DATA_DIR": os.environ["EXPLORER_DATA_DIR"]} if dataset == "imdb" else {}
-        server = Server(Path(folder), script, **variables)
+        server = Server(Path(folder), **variables)
         try:
             asyncio.run(measure(server, report, dataset, within, seconds, epochs, browser))
         finally:
@@ -291,7 +289,7 @@ def table(report: Report) -> str:
         found = [quantile(values, percent) * unit for percent in (50, 95, 100)]
         return f"{name:<34}" + "".join(f"{value:10.3f}" for value in found) + f"   ({len(values)})"
 
-    lines = [f"{report.visitors} visitors, {report.distinct} configurations, {report.script}; "
+    lines = [f"{report.visitors} visitors, {report.distinct} configurations; "
              f"load of the machine before: {report.load_before:.2f}",
              f"{'seconds':<34}{'p50':>10}{'p95':>10}{'max':>10}",
              row("opening the page, one by one", report.opened), row("press → answer", report.answers),
@@ -321,7 +319,6 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=60.0, help="how long they are watched")
     parser.add_argument("--epochs", type=int, default=150)
     parser.add_argument("--imdb", action="store_true", help="the real IMDB; needs EXPLORER_DATA_DIR")
-    parser.add_argument("--script", default=HOSTED)
     parser.add_argument("--browser", action="store_true", help="one real Chromium among them")
     parser.add_argument("--json", type=Path)
     given = parser.parse_args()
@@ -329,7 +326,7 @@ def main() -> None:
     if given.imdb and not os.environ.get("EXPLORER_DATA_DIR"):
         parser.error("--imdb needs EXPLORER_DATA_DIR, the folder of imdb.npz")
     report = run(given.visitors, given.distinct, given.within, given.seconds, given.epochs,
-                 "imdb" if given.imdb else "reviews", given.script, given.browser)
+                 "imdb" if given.imdb else "reviews", given.browser)
     print(table(report))
     if given.json:
         given.json.write_text(json.dumps(vars(report) | {"uses": [vars(one) for one in report.uses]}, indent=1))
