@@ -120,6 +120,7 @@ def test_what_a_reporter_tells_stands_in_the_store_as_if_it_had_been_written_the
 
 def test_a_message_larger_than_the_line_holds_arrives_as_a_whole():
     ours, theirs = socket.socketpair()
+    ours.setblocking(True)  # whatever the default is at this moment
     with subprocess.Popen(["wc", "-c"], stdin=ours, stdout=subprocess.PIPE, text=True) as reader:
         ours.close()
         Line(theirs).tell({"text": "x" * 3_000_000})
@@ -185,7 +186,7 @@ def test_a_scheduler_that_does_not_answer_is_said_in_both_languages(settings, mo
         run_id = engine.submit(CONFIG, Demand(1))
         view = ended(engine, run_id, Demand(1))
         assert view.state == "failed" and engine.is_broken
-        assert f"{address} (EXPLORER_SCHEDULER) does not answer" in view.run.message == engine.trouble
+        assert f"{address} (EXPLORER_SCHEDULER) does not answer" in view.run.message == engine.why_broken
         assert "응답하지 않습니다" in translated(view.run.message, "ko")
     finally:
         engine.close()

@@ -17,8 +17,9 @@ from hypothesis import strategies as some
 from explorer import comparison, links, sweep
 from explorer.address import parse, query
 from explorer.config import DEMAND_KINDS, KINDS, Demand, RunConfig
+from explorer.fields import FieldError
 from explorer.lessons.presets import LESSONS, available
-from explorer.limits import problems
+from explorer.limits import problems, require
 from explorer.settings import Settings
 from explorer.words import translated
 
@@ -91,8 +92,13 @@ def test_whatever_an_address_holds_is_read_as_something_sound(pairs, twice):
 
     wanted: list[tuple[RunConfig, Demand]] = [(found.config, found.demand)]
     wanted += [(entry.config, entry.asked) for entry in compared]
-    if grid:
-        wanted += [(config, found.demand) for config in grid.configs(found.config)]
+    for config in grid.configs(found.config) if grid else ():
+        if len(grid.axes) == 2 and problems(config, found.demand, SETTINGS):
+            # Each of its values is allowed by itself; where both together are too much, the engine takes none of it.
+            with pytest.raises(FieldError):
+                require(config, found.demand, SETTINGS)
+        else:
+            wanted.append((config, found.demand))
     if link.lesson:
         available(link.lesson, link.part, SETTINGS, link.seed)
     assert len(wanted) <= 1 + comparison.MOST_RUNS + sweep.MOST_RUNS
