@@ -6,6 +6,7 @@ rounds: only the way from the start of a server to the first epoch, for who come
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shutil
 import signal
@@ -23,6 +24,7 @@ from playwright.sync_api import Page, sync_playwright
 
 from explorer.settings import Settings
 from explorer.store import RunStore
+from tests.benchmarks.visitors import Visitor
 
 ROOT = Path(__file__).resolve().parents[2]
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
@@ -198,6 +200,28 @@ def one_round(browser, figures: dict[str, list[float]], seed: int) -> None:
         shutil.rmtree(home, ignore_errors=True)
 
 
+def far_away(figures: dict[str, list[float]], seed: int) -> None:
+    """From the start of a server to the first epoch, for a visitor whose browser takes none of these cores."""
+    home = Path(tempfile.mkdtemp())
+    server = Server(home)
+
+    async def visit() -> None:
+        visitor = Visitor(server.port, f"dataset={DATASET}&seed={seed}")
+        await visitor.come()
+        assert await visitor.until(lambda one: one.button("train") and not one.is_running)
+        assert visitor.press("train")
+        await asyncio.to_thread(stored, home, 1)
+        visitor.leave()
+
+    try:
+        asyncio.run(visit())
+        figures.setdefault("from its start, pressed by a program in place of a browser, to the first epoch stored [s]",
+                           []).append(time.perf_counter() - server.began)
+    finally:
+        server.close()
+        shutil.rmtree(home, ignore_errors=True)
+
+
 def cold(browser, figures: dict[str, list[float]], seed: int) -> None:
     """From the start of a server to the first epoch, for who comes at once and for who comes a little later."""
     for wait in (0, 10):
@@ -228,6 +252,8 @@ def main() -> None:
         for number in range(rounds):
             (cold if "cold" in sys.argv else one_round)(browser, figures, 100 + 2 * number)
         browser.close()
+    for number in range(rounds if "cold" in sys.argv else 0):
+        far_away(figures, 100 + 2 * number)
     print(f"{rounds} rounds; median (least to most)")
     for name, values in figures.items():
         print(f"  {statistics.median(values):8.2f} ({min(values):.2f} to {max(values):.2f})  {name}")
