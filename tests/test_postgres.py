@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import signal
@@ -28,8 +29,9 @@ from explorer.settings import SettingError, Settings, shown_address, unusable_st
 from explorer.store import FAILED, FINISHED, INTERRUPTED, QUEUED, RUNNING, STOPPED, RunStore
 from explorer.words import translated
 from tests._stores import GUARDED, PASSWORD, Cluster
+from tests.benchmarks.visitors import Visitor
 
-from ._server import descendants
+from ._server import Server, descendants
 from .test_engine import CONFIG, LONG, wait_for
 from .test_fairness import _dealt, _Worker
 
@@ -562,3 +564,31 @@ def test_two_servers_on_one_database_share_runs_queue_and_wall(cluster, address,
                 server.close()
     for log in [*tmp_path.glob("*/log"), *tmp_path.glob("*/worker.log")]:
         assert PASSWORD not in log.read_text(errors="replace")
+
+
+@pytest.mark.slow
+def test_visitors_of_two_page_servers_who_press_at_once_watch_one_run(address, store, tmp_path):
+    servers = [Server(tmp_path / name, EXPLORER_STORE=address) for name in ("one", "two")]
+    try:
+        asyncio.run(_press_on_all(servers, "dataset=digits&hidden=16-16&epochs=12&seed=5"))
+        [run] = store.with_status(FINISHED)
+        kinds = [kind for kind, _ in store.events(run.run_id)]
+        assert run.attempt == 1 and kinds.count("requested") == 2 and kinds.count(FINISHED) == 1
+        assert len(store.epochs(run.run_id)) == 12 and store.counts() == {FINISHED: 1}
+    finally:
+        for server in servers:
+            assert server.stop() == []
+
+
+async def _press_on_all(servers: list[Server], query: str) -> None:
+    """A visitor of each presses Train in the same moment and watches until the last epoch."""
+    visitors = [Visitor(server.port, query) for server in servers]
+    for visitor in visitors:
+        await visitor.come()
+    for visitor in visitors:
+        assert await visitor.until(lambda one: one.button("train") and not one.is_running)
+    assert all(visitor.press("train") for visitor in visitors)
+    for visitor in visitors:
+        assert await visitor.until(lambda one: len(one.shown) == 12)
+        assert visitor.failures == []
+        visitor.leave()
