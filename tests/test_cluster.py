@@ -22,6 +22,7 @@ from explorer import checkpoints, cluster, remote, reporter
 from explorer.assignment import Assignment
 from explorer.child import job_of
 from explorer.cluster import Cluster
+from explorer.commands import doctor
 from explorer.config import Demand, RunConfig
 from explorer.devices import Gpu, Hardware
 from explorer.engine import Engine
@@ -237,12 +238,25 @@ def whole(engine: Engine, run_id: str) -> list[dict]:
     return epochs
 
 
+def test_doctor_says_of_a_scheduler_that_does_not_answer_what_to_do(settings, monkeypatch):
+    monkeypatch.setattr(cluster, "CONNECT_SECONDS", 0.2)
+    amiss: list[str] = []
+    doctor._cluster(settings, amiss)
+    assert amiss == []
+    address = f"tcp://127.0.0.1:{free_port()}"
+    doctor._cluster(replace(settings, scheduler=address), amiss)
+    assert len(amiss) == 1 and f"{address} (EXPLORER_SCHEDULER) does not answer" in amiss[0]
+
+
 @pytest.mark.slow
-def test_runs_spread_stop_and_continue_as_they_do_here(engine, cluster_of_two, tmp_path):
+def test_runs_spread_stop_and_continue_as_they_do_here(engine, cluster_of_two, tmp_path, capsys):
     first, second = engine.submit_all([CONFIG, CONFIG.with_(seed=1)], LONG)
     for run_id in (first, second):
         reached(engine, run_id, 3)  # live: the epochs come while it trains
     assert {cluster_of_two.worker_at(where(engine, run_id)) for run_id in (first, second)} == {"a", "b"}
+    amiss: list[str] = []
+    doctor._cluster(engine.settings, amiss)
+    assert amiss == [] and f"{cluster_of_two.address}: 2 runs at a time" in capsys.readouterr().out
     for run_id in (first, second):
         asked = time.monotonic()
         engine.stop(run_id)

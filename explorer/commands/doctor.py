@@ -5,17 +5,19 @@ from __future__ import annotations
 import argparse
 import json
 import platform
+import queue
 import shutil
 import subprocess
 import sys
 from importlib import metadata
 from typing import Any
 
+from explorer import cluster, remote
 from explorer.catalogue import DATASETS
 from explorer.data import files
 from explorer.database import STORE_ERRORS
 from explorer.devices import Hardware
-from explorer.settings import Settings, unusable_store
+from explorer.settings import SettingError, Settings, unusable_store
 from explorer.store import RunStore
 
 LIBRARIES = ("streamlit", "tensorflow", "tensorflow-cpu", "keras", "numpy", "pandas", "altair", "scikit-learn")
@@ -35,6 +37,7 @@ def run(given: argparse.Namespace, settings: Settings) -> int:
     _devices(amiss)
     _datasets(settings, amiss)
     _store(settings, amiss)
+    _cluster(settings, amiss)
     print("\nAll is well." if not amiss else "\nTo do:")
     for remedy in amiss:
         print(f"  - {remedy}")
@@ -127,3 +130,29 @@ def _store(settings: Settings, amiss: list[str]) -> None:
     print(f"  {free:,} MB free on its disk")
     if free < LITTLE_DISK_MB:
         amiss.append(f"Only {free:,} MB are free on the disk of {settings.home}: free some space.")
+
+
+def _cluster(settings: Settings, amiss: list[str]) -> None:
+    if not settings.scheduler:
+        return
+    print("Cluster")
+    heard: queue.Queue[dict[str, Any]] = queue.Queue()
+    try:
+        cluster.require()
+        line = cluster.Cluster(settings, heard.put)
+    except SettingError as error:
+        amiss.append(str(error))
+        return
+    try:
+        # A worker that has just been started has to import its libraries first.
+        message = heard.get(timeout=remote.START_SECONDS + cluster.NO_WORKER_SECONDS)
+    except queue.Empty:
+        message = {"event": "died", "why": f"The workers at {settings.scheduler} (EXPLORER_SCHEDULER) do not answer."}
+    finally:
+        line.close()
+    if message["event"] == "died":
+        amiss.append(message["why"])
+        return
+    hardware = Hardware.from_dict(message["hardware"])
+    cards = ", ".join(hardware.label(f"gpu:{gpu.index}") for gpu in hardware.gpus) or "no graphics card"
+    print(f"  {settings.scheduler}: {message['places']} runs at a time; {hardware.cpu}, {cards}")
