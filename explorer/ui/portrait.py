@@ -215,7 +215,8 @@ def _carry_on(engine: Engine, run_id: str, wanted: Demand, found: list[Timing]) 
 
 def _times(engine: Engine, config: RunConfig, demand: Demand, language: str, was_known: bool, was_live: bool) -> None:
     if engine.hardware is None:
-        st.caption(say("portrait.broken" if engine.is_broken else "portrait.looking", language))
+        st.caption(translated(engine.why_broken, language) if engine.why_broken else
+                   say("portrait.broken" if engine.is_broken else "portrait.looking", language))
         return
     try:
         _, found = _look(engine, config, demand)
