@@ -148,10 +148,16 @@ class Tab:
             time.sleep(0.02)
 
     def metrics(self) -> dict[str, str]:
-        # In one look: between two, another one may have been drawn.
-        return dict(self.page.locator("[data-testid=stMetric]").evaluate_all("""all => all.map(one => [
-            one.querySelector('[data-testid=stMetricLabel]')?.innerText,
-            one.querySelector('[data-testid=stMetricValue]')?.innerText])"""))
+        """The numbers of the result by their titles, once they are there."""
+        deadline = time.monotonic() + 10
+        while True:
+            # In one look: between two, another one may have been drawn.
+            found = dict(self.page.locator("[data-testid=stMetric]").evaluate_all("""all => all.map(one => [
+                one.querySelector('[data-testid=stMetricLabel]')?.innerText,
+                one.querySelector('[data-testid=stMetricValue]')?.innerText])"""))
+            if "Epochs" in found or time.monotonic() > deadline:
+                return found
+            time.sleep(0.05)
 
     def texts(self) -> str:
         return self.page.locator("[data-testid=stMain]").inner_text()
