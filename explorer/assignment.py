@@ -222,7 +222,7 @@ class Assignment:
             epoch = await asyncio.to_thread(checkpoints.epoch_in, content, run_id)
             if epoch <= self._reached.get(run_id, 0):  # never ahead of the epochs that are stored
                 await asyncio.to_thread(checkpoints.receive, settings.checkpoints, run_id, content)
-                await asyncio.to_thread(checkpoints.prune, settings.checkpoints, settings.checkpoint_mb, run_id)
+                await asyncio.to_thread(checkpoints.hold_to_limit, settings, run_id)
                 self._home[run_id] = epoch
         except Exception as error:  # the run goes on from an earlier one
             print(f"explorer: a checkpoint has not come home: {error}", file=sys.stderr)

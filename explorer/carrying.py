@@ -224,7 +224,7 @@ def _keep_state(archive: zipfile.ZipFile, member: zipfile.ZipInfo, carried: Carr
         checkpoints.save(settings.checkpoints, carried.run_id, epoch, arrays)
     except (Refused, OSError):
         return False  # no room: the curve is here, and going on starts over
-    checkpoints.prune(settings.checkpoints, settings.checkpoint_mb, carried.run_id)
+    checkpoints.hold_to_limit(settings, carried.run_id)
     return True
 
 

@@ -6,10 +6,16 @@ import io
 import json
 import os
 import zipfile
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
+
+from explorer import spared
+from explorer.settings import Settings
 
 
 def path_of(folder: Path, run_id: str) -> Path:
@@ -22,16 +28,9 @@ def save(folder: Path, run_id: str, epoch: int, arrays: list[np.ndarray]) -> Non
     Raises:
         OSError: the disk is full or the folder cannot be written; an older checkpoint stays as it was.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    target = path_of(folder, run_id)
-    partial = target.with_name(f"{target.name}.{os.getpid()}.part")
-    try:
-        with open(partial, "wb") as stream:
-            np.savez(stream, about=np.array(json.dumps({"run_id": run_id, "epoch": epoch, "arrays": len(arrays)})),
-                     **{f"v{number:04d}": array for number, array in enumerate(arrays)})
-        partial.replace(target)
-    finally:
-        partial.unlink(missing_ok=True)
+    with _whole(folder, run_id) as stream:
+        np.savez(stream, about=np.array(json.dumps({"run_id": run_id, "epoch": epoch, "arrays": len(arrays)})),
+                 **{f"v{number:04d}": array for number, array in enumerate(arrays)})
 
 
 def load(folder: Path, run_id: str) -> tuple[int, list[np.ndarray]] | None:
@@ -90,11 +89,18 @@ def receive(folder: Path, run_id: str, content: bytes) -> None:
     Raises:
         OSError: the disk is full or the folder cannot be written; an older checkpoint stays as it was.
     """
+    with _whole(folder, run_id) as stream:
+        stream.write(content)
+
+
+@contextmanager
+def _whole(folder: Path, run_id: str) -> Iterator[BinaryIO]:
     folder.mkdir(parents=True, exist_ok=True)
     target = path_of(folder, run_id)
     partial = target.with_name(f"{target.name}.{os.getpid()}.part")
     try:
-        partial.write_bytes(content)
+        with open(partial, "wb") as stream:
+            yield stream
         partial.replace(target)
     finally:
         partial.unlink(missing_ok=True)
@@ -103,6 +109,11 @@ def receive(folder: Path, run_id: str, content: bytes) -> None:
 def delete(folder: Path, run_id: str) -> None:
     """Forget the state of a run; nothing happens where there is none."""
     path_of(folder, run_id).unlink(missing_ok=True)
+
+
+def hold_to_limit(settings: Settings, keep: str) -> None:
+    """Delete the oldest checkpoints of this installation that are too much, the lessons' own last; `keep` stays."""
+    prune(settings.checkpoints, settings.checkpoint_mb, keep, partial(spared.run_ids, settings))
 
 
 def prune(folder: Path, most_mb: int, keep: str, spared: Callable[[], Collection[str]] = tuple) -> None:

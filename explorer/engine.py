@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import signal
 import sys
 import threading
 import time
@@ -15,8 +14,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from explorer import checkpoints, cluster, data, devices, reporter, stacking, waiting
-from explorer.child import NO_SPACE, TOO_LARGE, job_of
+from explorer import checkpoints, cluster, data, devices, endings, reporter, spared, stacking, waiting
+from explorer.child import job_of
 from explorer.cluster import Cluster
 from explorer.config import Demand, RunConfig, library_versions
 from explorer.database import STORE_ERRORS
@@ -24,7 +23,6 @@ from explorer.devices import DeviceError, Hardware
 from explorer.fields import plain
 from explorer.limits import require
 from explorer.owners import owner_of
-from explorer.record import lessons_own
 from explorer.settings import Settings
 from explorer.sight import Sight, Sights
 from explorer.silence import Silence
@@ -45,9 +43,6 @@ MOST_DEATHS = 3
 MOST_LOSSES = 3
 # What killed processes left half-written is removed when it is so old.
 LEFTOVER_SECONDS = 86_400
-# Places and estimates are told as of so many seconds ago at most, from measurements no older than the second number.
-FORECAST_SECONDS = 1.0
-PACES_SECONDS = 5.0
 # Finished runs from which paces are taken, the latest.
 MOST_MEASURED = 300
 LONGEST_PAUSE = 60.0
@@ -89,6 +84,8 @@ class Engine:
         own_only: take no runs but those submitted here; for a program that will not stay.
 
     Attributes:
+        places: runs trained side by side; on a cluster as many as its workers offer.
+        forecasts: where waiting runs stand.
         trouble: why nothing goes on just now, empty while all is well.
     """
 
@@ -96,7 +93,6 @@ class Engine:
         self.settings = settings
         if settings.scheduler:
             cluster.require()
-        # Runs side by side; on a cluster as many as its workers offer.
         self.places = 0 if settings.scheduler else settings.runs_at_once
         settings.home.mkdir(parents=True, exist_ok=True)
         self.store = RunStore(settings.store_place)
@@ -110,8 +106,9 @@ class Engine:
         self._charges: dict[tuple[str, int], _Charge] = {}
         self._last_job, self._asking = 0, threading.Lock()
         self._silence = Silence()
-        self._forecasts: dict[str, tuple[int, float | None]] = {}
-        self._paces, self._forecast_until, self._paces_until = waiting.Paces([]), 0.0, 0.0
+        self.forecasts = waiting.Forecasts(
+            partial(self.store.queue, settings.max_running_per_person), partial(self.store.measured, MOST_MEASURED),
+            lambda: self.places)
         self._post: deque[dict[str, Any]] = deque()
         self.trouble = ""
         self._wake, self._closing = threading.Event(), threading.Event()
@@ -194,7 +191,7 @@ class Engine:
     def view(self, run_id: str, sight: Sight, demand: Demand) -> View:
         """How a run that has been seen stands with regard to what is wanted of it."""
         view = sight.view(demand)
-        return view.at_place(*self._forecast(run_id)) if view.state == QUEUED else view
+        return view.at_place(*self.forecasts.of(run_id)) if view.state == QUEUED else view
 
     def stop(self, run_id: str) -> None:
         """Stop a run within one batch; what was reached is kept."""
@@ -230,17 +227,6 @@ class Engine:
             raise QueueFull(f"Expected at most {plain(most)} waiting runs of one person, received {plain(more)} more "
                             f"beside {plain(own)} that wait. Wait until some of them are trained, stop some, or ask "
                             "for fewer.")
-
-    def _forecast(self, run_id: str) -> tuple[int, float | None]:
-        """The place of a waiting run and the seconds until its turn, as of a moment ago: many look, again and again."""
-        now = time.monotonic()
-        if now >= self._paces_until:
-            self._paces_until, self._paces = now + PACES_SECONDS, waiting.Paces(self.store.measured(MOST_MEASURED))
-        if now >= self._forecast_until or run_id not in self._forecasts:
-            training, queued = self.store.queue(self.settings.max_running_per_person)
-            self._forecasts = waiting.forecast(training, queued, self._paces, max(1, self.places))
-            self._forecast_until = now + FORECAST_SECONDS
-        return self._forecasts.get(run_id, (0, None))
 
     # -- the loop -------------------------------------------------------------------------------------
 
@@ -372,8 +358,7 @@ class Engine:
         most = self.settings.max_silent_seconds
         for job, sign in signs.items():
             if self._silence.seconds(job, tuple(sign)) > most:
-                self._kill(job, (FAILED, f"Training showed no sign of going on for {most:,} seconds and was ended. "
-                                         f"{_KEPT}"))
+                self._kill(job, (FAILED, endings.of_silence(most)))
 
     def _kill(self, job: int, end: tuple[str, str]) -> None:
         """End the process of a job; where the worker does not do so, the worker, and all that it trains."""
@@ -393,7 +378,7 @@ class Engine:
 
     def _make_room(self) -> None:
         """Hold the store and the log to their limits."""
-        for run_id in self.store.prune(self.settings.max_runs, lambda: lessons_own(self.settings)):
+        for run_id in self.store.prune(self.settings.max_runs, partial(spared.run_ids, self.settings)):
             checkpoints.delete(self.settings.checkpoints, run_id)
         if self._worker:
             self._worker.trim()
@@ -442,7 +427,7 @@ class Engine:
         elif event == "died":
             self._why_broken = message.get("why", "")
             for key in list(self._charges):
-                self._lost(key, self._why_broken or f"The process that trains {_cause(message['code'])}.")
+                self._lost(key, self._why_broken or endings.of_worker(message["code"]))
             self._worker = None
             if self.settings.scheduler:
                 self.places = 0
@@ -453,20 +438,8 @@ class Engine:
         charge = self._charges.get((run_id, attempt))
         if charge is None:
             return
-        if charge.killed is not None:
-            self.store.end(run_id, attempt, *charge.end)
-        elif code == NO_SPACE:
-            self.store.end(run_id, attempt, FAILED, f"The disk became full, or failed, while this run was training: "
-                                                    f"free some space on it. {_KEPT}")
-        elif code == TOO_LARGE:
-            self.store.end(run_id, attempt, FAILED,
-                           f"The training process took more than {self.settings.max_memory_mb:,} MB of memory, the "
-                           "most that one may take here: use fewer units, fewer words or fewer training examples.")
-        elif code != 0:
-            self.store.end(run_id, attempt, FAILED, f"The training process {_cause(code)}. {_KEPT}")
-        else:
-            # An orderly child has closed its run already; this is for one that could not reach the store.
-            self.store.end(run_id, attempt, FAILED, f"The training process ended without a result. {_KEPT}")
+        end = (FAILED, endings.of_child(code, self.settings)) if charge.killed is None else charge.end
+        self.store.end(run_id, attempt, *end)
         del self._charges[run_id, attempt]
         self._losses.pop(run_id, None)
 
@@ -493,7 +466,7 @@ class Engine:
             # It never began, or goes on from its checkpoint: its turn comes again, and nobody need know.
             self.store.put_back(*key)
         else:
-            self.store.end(*key, INTERRUPTED, f"{why} {_KEPT}")
+            self.store.end(*key, INTERRUPTED, f"{why} {endings.KEPT}")
         del self._charges[key]
 
 
@@ -505,16 +478,3 @@ def _sweep(settings: Settings) -> None:
                     path.unlink()
             except OSError:
                 continue  # another engine sweeps too
-
-
-_KEPT = "Every finished epoch is kept; Continue goes on from there."
-
-
-def _cause(code: int) -> str:
-    if code < 0:
-        try:
-            name = signal.Signals(-code).name
-        except ValueError:
-            name = "unknown"
-        return f"was killed (signal {-code}, {name})"
-    return f"ended unexpectedly (exit code {code})"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -131,8 +131,7 @@ class Keeper:
         began = time.monotonic()
         try:
             checkpoints.save(self._settings.checkpoints, self._run_id, state.epoch, state.arrays)
-            checkpoints.prune(self._settings.checkpoints, self._settings.checkpoint_mb, self._run_id,
-                              lambda: lessons_own(self._settings))
+            checkpoints.hold_to_limit(self._settings, self._run_id)
             self._kept, self._failure = state.epoch, ""
             if self._tell:
                 self._tell(state.epoch)
@@ -141,13 +140,6 @@ class Keeper:
                              "going on will start from the first epoch. Free some disk space.")
         self._last = time.monotonic()
         self._cost = self._last - began
-
-
-def lessons_own(settings: Settings) -> Collection[str]:
-    """Runs that go last where room runs out."""
-    from explorer.lessons import kept  # hardly ever needed, and it takes its time to load
-
-    return kept.run_ids(settings)
 
 
 def diverged(config: RunConfig, epoch: int) -> str:

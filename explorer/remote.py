@@ -271,7 +271,7 @@ async def take(run_id: str, content: bytes) -> None:
     settings = trainer().settings
     await asyncio.to_thread(checkpoints.epoch_in, content, _sound(run_id))
     await asyncio.to_thread(checkpoints.receive, settings.checkpoints, run_id, content)
-    await asyncio.to_thread(checkpoints.prune, settings.checkpoints, settings.checkpoint_mb, run_id)
+    await asyncio.to_thread(checkpoints.hold_to_limit, settings, run_id)
 
 
 def train(order: dict[str, Any]) -> list[tuple[int, Message]]:

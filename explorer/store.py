@@ -1,4 +1,4 @@
-"""The store: every run, its epochs, scores and queue, in an SQLite file or a PostgreSQL database. No more."""
+"""The store: every run, its epochs and scores, in an SQLite file or a PostgreSQL database; the queue is `queueing`."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from explorer import turns
 from explorer.config import Demand, RunConfig
 from explorer.database import Database
+from explorer.queueing import Queue, add_wish, forget_wishes
 from explorer.stopping import satisfied
 from explorer.stored import (
     DIVERGED,
@@ -37,9 +37,8 @@ __all__ = ["DIVERGED", "FAILED", "FINISHED", "INTERRUPTED", "QUEUED", "RUNNING",
 
 # What becomes of a run that comes from another store, see `RunStore.adopt`.
 NEW, LONGER, OTHER, KNOWN, BUSY = "new", "longer", "other", "known", "busy"
-# Of one run: what happened to it last is kept, and of those who want it so many. Who comes later watches it all the
-# same.
-MOST_EVENTS, MOST_WISHES = 100, 500
+# Of what happened to one run, the latest is kept.
+MOST_EVENTS = 100
 # Runs that are deleted in one go: others want to write, too.
 MOST_DELETED = 500
 # The numbers of an epoch by which runs are compared.
@@ -58,7 +57,7 @@ class Superseded(RuntimeError):
     """A writer whose attempt at a run has been given to another."""
 
 
-class RunStore:
+class RunStore(Queue):
     """The runs in one file or one database. The SQL is what SQLite and PostgreSQL both understand.
 
     Args:
@@ -110,11 +109,7 @@ class RunStore:
                     (run_id, config.canonical_json(), json.dumps(versions), time.time(), QUEUED,
                      dump_demands([demand]), _next_ticket(db)))
             is_live = bool(found) and found["status"] in (QUEUED, RUNNING)
-            if db.execute("SELECT COUNT(*) FROM wishes WHERE run_id = ?", (run_id,)).fetchone()[0] < MOST_WISHES:
-                db.execute("INSERT INTO wishes (run_id, person, at, first) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING",
-                           (run_id, person, time.time(), int(not is_live)))
-                # Who comes joins the ring at its end; who is in it keeps their place, however often they ask.
-                db.execute("INSERT INTO persons VALUES (?, ?) ON CONFLICT DO NOTHING", (person, _next_turn(db)))
+            add_wish(db, run_id, person, is_first=not is_live)
             _event(db, run_id, "requested", json.dumps(asdict(demand)))
         return self.run(run_id)
 
@@ -128,72 +123,12 @@ class RunStore:
         known = list(read_demands(found["demands"]))
         return _merged([*known, demand]) == known
 
-    def claim(self, owner: str, only: Iterable[str] | None = None, most_training: int | None = None,
-              fits: Callable[[Run], bool] = lambda run: True) -> Run | None:
-        """Take the next run of the queue; of several that ask at once, one gets it.
-
-        It is the turn of one of those who want it, see `explorer.turns`.
-
-        Args:
-            owner: who takes it.
-            only: runs to choose from; all of them by default.
-            most_training: a person who has so many places lets others go first.
-            fits: whether the owner can train a run; one that does not fit is left to other owners.
-        """
-        with self._write() as db:
-            for run_id, person in _order(db, only, most_training):
-                run = _readable(db, run_id)
-                if run is None or not fits(run):
-                    continue
-                row = db.execute("SELECT turn FROM persons WHERE person = ?", (person,)).fetchone()
-                db.execute("UPDATE wishes SET served = 1, turn = ? WHERE run_id = ? AND person = ?",
-                           (row["turn"] if row else 0, run_id, person))
-                db.execute("UPDATE persons SET turn = ? WHERE person = ?", (_next_turn(db), person))
-                return _taken(db, run_id, owner)
-        return None
-
-    def claim_alike(self, owner: str, first: Run, alike: Callable[[Run], bool], most: int, each: int | None = None,
-                    only: Iterable[str] | None = None) -> list[Run]:
-        """Take those runs of the queue along that fit to one just claimed, in their order. It is nobody's turn.
-
-        Args:
-            first: what has been claimed.
-            alike: whether a run fits to it.
-            most: how many, at most.
-            each: how many of one person at most, `first` among them; any number by default.
-        """
-        taken: list[Run] = []
-        with self._write() as db:
-            served = db.execute("SELECT person FROM wishes WHERE run_id = ? AND served = 1", (first.run_id,)).fetchone()
-            counts = {served["person"] if served else "": 1}
-            for run_id, person in _order(db, only, None):
-                if len(taken) >= most:
-                    break
-                if each is not None and counts.get(person, 0) >= each:
-                    continue
-                run = _readable(db, run_id)
-                if run is not None and alike(run):
-                    taken.append(_taken(db, run_id, owner))
-                    counts[person] = counts.get(person, 0) + 1
-        return taken
-
-    def rivals(self, run_id: str, only: Iterable[str] | None = None) -> int:
-        """How many persons have something waiting besides the one whose turn took this run."""
-        with self._read() as db:
-            served = db.execute("SELECT person FROM wishes WHERE run_id = ? AND served = 1", (run_id,)).fetchone()
-            return len({person for _, person in _wishes(db, only)} - {served["person"] if served else ""})
-
-    def any_waiting(self, only: Iterable[str] | None = None) -> bool:
-        """Whether there is anything to claim."""
-        with self._read() as db:
-            return bool(_wishes(db, only))
-
     def ask_to_stop(self, run_id: str) -> None:
         """Stop a run: at once if it waits, within one batch if it trains."""
         with self._write() as db:
             if db.execute("UPDATE runs SET status = ?, demands = '[]' WHERE run_id = ? AND status = ?",
                           (STOPPED, run_id, QUEUED)).rowcount:
-                _forget_wishes(db, run_id)
+                forget_wishes(db, run_id)
             db.execute("UPDATE runs SET stop = 1 WHERE run_id = ? AND status = ?", (run_id, RUNNING))
 
     # -- writing while training -----------------------------------------------------------------------
@@ -218,7 +153,9 @@ class RunStore:
             db.execute(_KEEP_EPOCH,
                        (run_id, metrics["epoch"], dump_metrics(metrics)))
             if new:
-                db.execute("UPDATE runs SET seconds = seconds + ? WHERE run_id = ?", (metrics["seconds"], run_id))
+                # What was told last is of this epoch, or of one before it: quick epochs are not all told of.
+                db.execute("UPDATE runs SET seconds = seconds + ?, progress = '{}' WHERE run_id = ?",
+                           (metrics["seconds"], run_id))
 
     def write_score(self, run_id: str, attempt: int, metrics: dict[str, Any]) -> None:
         """Store the test score after an epoch. Raises: Superseded."""
@@ -269,17 +206,8 @@ class RunStore:
                     "peak_mb = CASE WHEN peak_mb < ? THEN ? ELSE peak_mb END WHERE run_id = ?",
                     (status, message, peak_mb, peak_mb, run_id))
                 _event(db, run_id, status, message)
-                _forget_wishes(db, run_id)
+                forget_wishes(db, run_id)
         return True
-
-    def put_back(self, run_id: str, attempt: int) -> None:
-        """Return a run that never began to its old place in the queue, and its turn to whoever had it."""
-        with self._write() as db:
-            if db.execute("UPDATE runs SET status = ?, owner = '', phase = '' WHERE run_id = ? AND attempt = ? "
-                          "AND status = ?", (QUEUED, run_id, attempt, RUNNING)).rowcount:
-                db.execute("UPDATE persons SET turn = wishes.turn FROM wishes WHERE run_id = ? AND served = 1 "
-                           "AND wishes.person = persons.person AND wishes.turn < persons.turn", (run_id,))
-                db.execute("UPDATE wishes SET served = 0 WHERE run_id = ?", (run_id,))
 
     def interrupt(self, owner: str, message: str) -> list[str]:
         """Mark what a dead owner had running; its epochs stay, and it can be continued."""
@@ -290,7 +218,7 @@ class RunStore:
                     "UPDATE runs SET status = ?, message = ?, demands = '[]', stop = 0, attempt = attempt + 1, "
                     "phase = '', progress = '{}' WHERE run_id = ?", (INTERRUPTED, message, row["run_id"]))
                 _event(db, row["run_id"], INTERRUPTED, message)
-                _forget_wishes(db, row["run_id"])
+                forget_wishes(db, row["run_id"])
         return [row["run_id"] for row in rows]
 
     # -- reading --------------------------------------------------------------------------------------
@@ -388,24 +316,6 @@ class RunStore:
             rows = db.execute("SELECT DISTINCT owner FROM runs WHERE status = ?", (RUNNING,)).fetchall()
         return {row["owner"] for row in rows}
 
-    def place(self, run_id: str, most_training: int | None = None) -> int:
-        """How many runs will be taken before this one, if nobody asks for anything more; 0 if it does not wait."""
-        with self._read() as db:
-            order = [waiting for waiting, _ in _order(db, None, most_training)]
-        return order.index(run_id) if run_id in order else 0
-
-    def queue(self, most_training: int | None = None) -> tuple[list[Work], list[Work]]:
-        """What is training, and what waits in the order in which it will be taken, as of one moment."""
-        with self._read() as db:
-            db.execute("BEGIN")
-            rows = {row["run_id"]: row for row in db.execute(
-                "SELECT run_id, status, config, demands, seconds, "
-                "(SELECT MAX(epoch) FROM epochs WHERE epochs.run_id = runs.run_id) AS epochs "
-                "FROM runs WHERE status IN (?, ?) ORDER BY ticket", (QUEUED, RUNNING))}
-            waiting = [rows[run_id] for run_id, _ in _order(db, None, most_training)]
-        training = [row for row in rows.values() if row["status"] == RUNNING]
-        return [read_work(row) for row in training], [read_work(row) for row in waiting]
-
     def measured(self, most: int) -> list[Work]:
         """The runs that were finished latest, with their epochs and what those took."""
         with self._read() as db:
@@ -426,22 +336,11 @@ class RunStore:
                               "GROUP BY run_id", wanted).fetchall()
         return {row["run_id"]: row["epochs"] for row in rows}
 
-    def waiting_for(self, person: str) -> int:
-        """How many runs wait because this person was the first to ask for them."""
-        with self._read() as db:
-            return db.execute("SELECT COUNT(*) FROM runs JOIN wishes USING (run_id) WHERE status = ? AND person = ? "
-                              "AND first = 1", (QUEUED, person)).fetchone()[0]
-
     def events(self, run_id: str) -> list[tuple[str, str]]:
         """What happened to a run, as (kind, detail), oldest first."""
         with self._read() as db:
             rows = db.execute("SELECT kind, detail FROM events WHERE run_id = ? ORDER BY id", (run_id,)).fetchall()
         return [(row["kind"], row["detail"]) for row in rows]
-
-    def waiting(self) -> int:
-        """How many runs wait."""
-        with self._read() as db:
-            return db.execute("SELECT COUNT(*) FROM runs WHERE status = ?", (QUEUED,)).fetchone()[0]
 
     def counts(self) -> dict[str, int]:
         """Number of runs by state."""
@@ -585,51 +484,6 @@ def _timeless(row: dict[str, Any]) -> dict[str, Any]:
 
 def _next_ticket(db: Any) -> int:
     return db.execute("SELECT COALESCE(MAX(ticket), 0) + 1 FROM runs").fetchone()[0]
-
-
-def _next_turn(db: Any) -> int:
-    return db.execute("SELECT COALESCE(MAX(turn), 0) + 1 FROM persons").fetchone()[0]
-
-
-def _wishes(db: Any, only: Iterable[str] | None) -> list[tuple[str, str]]:
-    """Each run that waits with each person who wants it; one that nobody is known to want is the nameless person's."""
-    rows = db.execute("SELECT run_id, COALESCE(person, '') FROM runs LEFT JOIN wishes USING (run_id) "
-                      "WHERE status = ? ORDER BY ticket, person", (QUEUED,)).fetchall()
-    chosen = None if only is None else set(only)
-    return [tuple(row) for row in rows if chosen is None or row[0] in chosen]
-
-
-def _order(db: Any, only: Iterable[str] | None, most: int | None) -> list[tuple[str, str]]:
-    wishes = _wishes(db, only)
-    if not wishes:
-        return []
-    standing = dict(db.execute("SELECT person, turn FROM persons").fetchall())
-    training = dict(db.execute("SELECT person, COUNT(*) FROM runs JOIN wishes USING (run_id) WHERE status = ? AND "
-                               "served = 1 GROUP BY person", (RUNNING,)).fetchall())
-    return turns.order(wishes, standing, training, most)
-
-
-def _readable(db: Any, run_id: str) -> Run | None:
-    """A waiting run; one whose settings cannot be read is given up instead."""
-    try:
-        return read_run(db.execute("SELECT * FROM runs WHERE run_id = ?", (run_id,)).fetchone())
-    except (ValueError, TypeError, KeyError) as error:
-        db.execute("UPDATE runs SET status = ?, message = ? WHERE run_id = ?",
-                   (FAILED, f"This version of the explorer cannot read the run's settings ({error}).", run_id))
-        _forget_wishes(db, run_id)
-        return None
-
-
-def _taken(db: Any, run_id: str, owner: str) -> Run:
-    db.execute("UPDATE runs SET status = ?, owner = ?, attempt = attempt + 1, phase = 'starting', progress = '{}' "
-               "WHERE run_id = ?", (RUNNING, owner, run_id))
-    return read_run(db.execute("SELECT * FROM runs WHERE run_id = ?", (run_id,)).fetchone())
-
-
-def _forget_wishes(db: Any, run_id: str) -> None:
-    """A run has ended: nobody waits for it any more, and who wants nothing else leaves the ring."""
-    db.execute("DELETE FROM wishes WHERE run_id = ?", (run_id,))
-    db.execute("DELETE FROM persons WHERE person NOT IN (SELECT person FROM wishes)")
 
 
 def _event(db: Any, run_id: str, kind: str, detail: str) -> None:

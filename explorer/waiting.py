@@ -5,7 +5,8 @@ from __future__ import annotations
 import heapq
 import math
 import statistics
-from collections.abc import Hashable, Sequence
+import time
+from collections.abc import Callable, Hashable, Sequence
 
 from explorer.config import RunConfig
 from explorer.store import Work
@@ -13,6 +14,9 @@ from explorer.store import Work
 # Where no run of the same shape was measured, the nearest one stands for it while its work an epoch is no more than
 # so many times larger or smaller; beyond that it tells nothing.
 NEAR = 4.0
+# Places and estimates are told as of so many seconds ago at most, from measurements no older than the second number.
+FORECAST_SECONDS = 1.0
+PACES_SECONDS = 5.0
 
 
 def shape(config: RunConfig) -> Hashable:
@@ -58,6 +62,36 @@ def seconds_left(run: Work, paces: Paces) -> float | None:
     left = max(0, run.wanted - run.epochs)
     pace = run.seconds / run.epochs if run.epochs and run.seconds > 0 else run.config and paces.of(run.config)
     return None if pace is None else left * pace
+
+
+class Forecasts:
+    """Places and estimates as of a moment ago: many look, again and again.
+
+    Args:
+        queue: gives what trains and what waits, in the order in which it will be taken.
+        measured: gives the runs from which paces are taken.
+        places: gives how many runs are trained side by side.
+    """
+
+    def __init__(self, queue: Callable[[], tuple[list[Work], list[Work]]], measured: Callable[[], list[Work]],
+                 places: Callable[[], int]):
+        self._queue, self._measured, self._places = queue, measured, places
+        self._paces, self._found = Paces([]), {}
+        self._paces_until = self._until = 0.0
+
+    def of(self, run_id: str) -> tuple[int, float | None]:
+        """How many runs are taken before a waiting one, and the seconds until it is taken."""
+        now = time.monotonic()
+        if now >= self._paces_until:
+            self._paces_until, self._paces = now + PACES_SECONDS, Paces(self._measured())
+        if now >= self._until or run_id not in self._found:
+            self._found = forecast(*self._queue(), self._paces, max(1, self._places()))
+            self._until = now + FORECAST_SECONDS
+        return self._found.get(run_id, (0, None))
+
+    def forget(self) -> None:
+        """Look anew with the next question."""
+        self._paces_until = self._until = 0.0
 
 
 def forecast(training: Sequence[Work], queued: Sequence[Work], paces: Paces,

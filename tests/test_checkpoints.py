@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from explorer import checkpoints
+from explorer import checkpoints, spared
+from explorer.settings import Settings
 
 ROOT = Path(__file__).resolve().parents[1]
 ARRAYS = [np.arange(6, dtype=np.float32).reshape(2, 3), np.array(7, np.int64), np.array([], np.float32),
@@ -148,6 +149,16 @@ def test_checkpoints_of_lessons_go_last_and_are_asked_for_only_when_something_go
     checkpoints.prune(four, 3, "d", spared=asked)
     checkpoints.prune(four, 1, "d", spared=lambda: ["a"])
     assert [path.stem for path in four.iterdir()] == ["d"]
+
+
+def test_an_installation_spares_its_lessons(four, tmp_path, monkeypatch):
+    settings = Settings(home=tmp_path / "home", checkpoint_mb=3)
+    settings.checkpoints.mkdir(parents=True)
+    for path in list(four.glob("*.npz")):
+        path.rename(settings.checkpoints / path.name)
+    monkeypatch.setattr(spared, "run_ids", lambda given: {"a"} if given == settings else set())
+    checkpoints.hold_to_limit(settings, "d")
+    assert "".join(sorted(path.stem for path in settings.checkpoints.iterdir())) == "ad"
 
 
 def test_a_checkpoint_that_is_deleted_is_no_more(four):

@@ -80,7 +80,7 @@ def _trained(engine, config: RunConfig, demand: Demand, seconds: float = 0.5) ->
 
 def _forget(engine) -> None:
     """What is told as of a moment ago is looked up anew."""
-    engine._forecast_until = engine._paces_until = 0.0
+    engine.forecasts.forget()
     lessons_on_the_page._ready.clear()
 
 

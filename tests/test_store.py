@@ -23,6 +23,7 @@ from explorer.store import (
     RunStore,
     Superseded,
 )
+from explorer.view import look
 
 ROOT = Path(__file__).resolve().parents[1]
 VERSIONS = {"keras": "3"}
@@ -409,6 +410,19 @@ def test_readers_are_not_held_up_by_a_writer(file_store, path):
     file_store.write_epoch("a", run.attempt, _epoch(3))
 
 
+def test_what_was_told_of_an_epoch_is_over_once_a_later_one_is_stored(store):
+    run = _claimed(store)
+    store.write_progress("a", run.attempt, "training", {"epoch": 1, "step": 4, "steps": 8})
+    # Quick epochs are not all told of: a run that does well is not one that computes again what was lost.
+    for number in (1, 2, 3):
+        store.write_epoch("a", run.attempt, _epoch(number))
+    assert look(*store.snapshot("a"), Demand(9)).epoch == 4
+    store.write_progress("a", run.attempt, "training", {"epoch": 2, "step": 4, "steps": 8})
+    assert look(*store.snapshot("a"), Demand(9)).epoch == 2
+    store.write_epoch("a", run.attempt, _epoch(2))
+    assert look(*store.snapshot("a"), Demand(9)).epoch == 2, "it is computed again"
+
+
 # -- limits -----------------------------------------------------------------------------------------------
 
 
@@ -455,7 +469,7 @@ def test_a_store_at_its_limit_grows_no_further_on_disk(file_store, path):
 
 def test_asking_again_and_again_leaves_a_bounded_trace(store, monkeypatch):
     monkeypatch.setattr("explorer.store.MOST_EVENTS", 10)
-    monkeypatch.setattr("explorer.store.MOST_WISHES", 20)
+    monkeypatch.setattr("explorer.queueing.MOST_WISHES", 20)
     for number in range(60):
         store.request("a", RunConfig(), Demand(epochs=1 + number % 40), VERSIONS, f"person {number}")
     assert len(store.events("a")) == 10 and store.run("a").demands == (Demand(epochs=40),)

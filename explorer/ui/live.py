@@ -15,13 +15,11 @@ from explorer.comparison import Entry
 from explorer.config import Demand, RunConfig
 from explorer.data import EMBEDDED
 from explorer.database import STORE_ERRORS
-from explorer.devices import DeviceError
-from explorer.engine import Engine, QueueFull
-from explorer.fields import FieldError, plain
+from explorer.engine import Engine
 from explorer.sight import Sight
 from explorer.stopping import stopping_epoch
 from explorer.store import DIVERGED, FAILED, FINISHED, INTERRUPTED, QUEUED, STOPPED
-from explorer.ui import lessons, pace, predict, state, visitor
+from explorer.ui import head, lessons, pace, predict, state, visitor
 from explorer.ui.speech import labels, language, n, t, told
 from explorer.view import DONE, UNKNOWN, View
 
@@ -49,111 +47,25 @@ def guarded(draw: Callable[..., None]) -> Callable[..., None]:
 
 def show(engine: Engine, config: RunConfig, demand: Demand) -> None:
     """Draw the run: its buttons, then everything that moves. A press on Train draws this part alone."""
-    st.session_state["live_whole"] = False
+    st.session_state["draw_whole_page"] = False
     st.fragment(_show)(engine, config, demand)
 
 
 @guarded
 def _show(engine: Engine, config: RunConfig, demand: Demand) -> None:
     state.rerun_if_put()
-    if st.session_state["live_whole"]:
+    if st.session_state["draw_whole_page"]:
         st.rerun()  # what was pressed here shows elsewhere too
     run_id = engine.run_id(config)
     view = engine.look(run_id, demand)
-    _head(engine, config, demand, run_id, view)
+    head.show(engine, config, demand, run_id, view)
     # Whatever comes and goes here, what follows keeps its place: the page updates it by its place.
     with st.container():
-        _elsewhere(engine, run_id)
+        head.elsewhere(engine, run_id)
     # A timer runs only while there is something to wait for.
     st.session_state["pace"] = PACE.seconds
     panel = st.fragment(_panel, run_every=PACE.seconds if view.is_live else None)
     panel(engine, config, demand, run_id, view.is_live)
-
-
-def _title(config: RunConfig) -> str:
-    return t("live.run", name=naming.short(config, language()), dataset=naming.dataset(config, language()))
-
-
-def _head(engine: Engine, config: RunConfig, demand: Demand, run_id: str, view: View) -> None:
-    with st.container():
-        with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
-            words = t("live.words", words=plain(config.num_words)) if config.num_words else ""
-            with st.container(width="stretch", gap=None):
-                st.markdown(f"{_title(config)}{words}")
-                st.caption(t("live.size", parameters=plain(config.parameters), rows=plain(config.rows)))
-            with st.container(horizontal=True, width="content"):
-                _buttons(engine, config, demand, run_id, view)
-        problem = st.session_state.pop("problem", None)
-        if problem:
-            st.error(told(problem), icon=":material/error:")
-
-
-def _buttons(engine: Engine, config: RunConfig, demand: Demand, run_id: str, view: View) -> None:
-    held = predict.why_not(config)
-    ask = {"on_click": _submit, "args": (engine, config, demand), "type": "primary", "disabled": bool(held)}
-    if view.is_live:
-        st.button(t("live.stop"), key="stop", icon=":material/stop:", on_click=_stop, args=(engine, run_id),
-                  disabled=bool(view.run and view.run.stop), help=t("live.stop.help"))
-    elif view.state == DONE:
-        st.button(t("live.trained"), key="train", icon=":material/check:", disabled=True, help=t("live.trained.help"))
-    elif view.reached:
-        st.button(t("live.continue", epochs=demand.epochs), key="continue", icon=":material/play_arrow:",
-                  help=held or t("live.continue.help", reached=view.reached), **ask)
-    else:
-        st.button(t("live.train"), key="train", icon=":material/play_arrow:", help=held or t("live.train.help"), **ask)
-    beside = any(entry.config == config and not entry.again for entry in st.session_state["compared"])
-    st.button(t("live.compared" if beside else "live.compare"), key="compare", icon=":material/stacked_line_chart:",
-              on_click=_compare, args=(config, demand), disabled=beside, help=t("live.compare.help"))
-
-
-def _submit(engine: Engine, config: RunConfig, demand: Demand) -> None:
-    try:
-        run_id = engine.submit(config, demand, visitor.person())
-    except (FieldError, DeviceError, QueueFull) as error:
-        st.session_state["problem"] = str(error)
-    except STORE_ERRORS as error:
-        st.session_state["problem"] = t("page.no_store", why=told(str(error)))
-    else:
-        st.session_state.setdefault("mine", {})[run_id] = (config, demand)
-    _draw_others()
-
-
-def _draw_others() -> None:
-    """After a press: where other parts of the page show runs too, the whole of it is drawn."""
-    shown = st.session_state
-    shown["live_whole"] = bool(shown["compared"] or shown["lesson"] or shown["sweep"] or shown.get("portrait"))
-
-
-def _compare(config: RunConfig, demand: Demand) -> None:
-    state.compare(config, demand)
-    st.session_state["live_whole"] = True
-
-
-def _stop(engine: Engine, run_id: str) -> None:
-    try:
-        engine.stop(run_id)
-    except STORE_ERRORS as error:
-        st.session_state["problem"] = f"The run could not be stopped just now ({error}). Try again."
-    _draw_others()
-
-
-def _elsewhere(engine: Engine, run_id: str) -> None:
-    """Runs that this visitor has started and moved away from, while they train on."""
-    mine = st.session_state.get("mine", {})
-    for other, (config, demand) in list(mine.items()):
-        if other == run_id:
-            continue
-        view = engine.look(other, demand)
-        if not view.is_live:
-            del mine[other]
-            continue
-        with st.container(horizontal=True, vertical_alignment="center"):
-            st.caption(t("live.elsewhere", run=_title(config), reached=view.reached, epochs=demand.epochs),
-                       width="content")
-            st.button(t("live.elsewhere.show"), key=f"show_{other}", type="tertiary", on_click=state.fill,
-                      args=(config, demand))
-            st.button(t("live.elsewhere.stop"), key=f"stop_{other}", type="tertiary", on_click=_stop,
-                      args=(engine, other))
 
 
 @guarded

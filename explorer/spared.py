@@ -1,15 +1,17 @@
-"""Which runs are the lessons' own: where room runs out, they are the last to go."""
+"""Which runs are spared: where room runs out, the lessons' own are the last to go."""
 
 from __future__ import annotations
 
 from explorer import data
-from explorer.comparison import SEEDS
-from explorer.lessons.presets import LESSONS, available
 from explorer.settings import Settings
 
 
 def run_ids(settings: Settings) -> frozenset[str]:
     """The lessons' runs with the data that lie on this machine, and with every seed that *Is it real?* repeats them."""
+    # Hardly ever needed, and they take their time to load.
+    from explorer.comparison import SEEDS
+    from explorer.lessons.presets import LESSONS, available
+
     configs = {config for name, parts in LESSONS.items() for number in range(len(parts))
                for entry in available(name, number, settings).entries() for config in entry.configs(SEEDS[-1])}
     versions = {dataset: data.version(dataset, settings) for dataset in {config.dataset for config in configs}}

@@ -1,0 +1,102 @@
+"""The head of a run: what it is called, its buttons and what they do, and runs of one's own that train elsewhere."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from explorer import naming
+from explorer.config import Demand, RunConfig
+from explorer.database import STORE_ERRORS
+from explorer.devices import DeviceError
+from explorer.engine import Engine, QueueFull
+from explorer.fields import FieldError, plain
+from explorer.ui import predict, state, visitor
+from explorer.ui.speech import language, t, told
+from explorer.view import DONE, View
+
+
+def _title(config: RunConfig) -> str:
+    return t("live.run", name=naming.short(config, language()), dataset=naming.dataset(config, language()))
+
+
+def show(engine: Engine, config: RunConfig, demand: Demand, run_id: str, view: View) -> None:
+    """Draw what the run is called, and its buttons."""
+    with st.container():
+        with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
+            words = t("live.words", words=plain(config.num_words)) if config.num_words else ""
+            with st.container(width="stretch", gap=None):
+                st.markdown(f"{_title(config)}{words}")
+                st.caption(t("live.size", parameters=plain(config.parameters), rows=plain(config.rows)))
+            with st.container(horizontal=True, width="content"):
+                _buttons(engine, config, demand, run_id, view)
+        problem = st.session_state.pop("problem", None)
+        if problem:
+            st.error(told(problem), icon=":material/error:")
+
+
+def _buttons(engine: Engine, config: RunConfig, demand: Demand, run_id: str, view: View) -> None:
+    held = predict.why_not(config)
+    ask = {"on_click": _submit, "args": (engine, config, demand), "type": "primary", "disabled": bool(held)}
+    if view.is_live:
+        st.button(t("live.stop"), key="stop", icon=":material/stop:", on_click=_stop, args=(engine, run_id),
+                  disabled=bool(view.run and view.run.stop), help=t("live.stop.help"))
+    elif view.state == DONE:
+        st.button(t("live.trained"), key="train", icon=":material/check:", disabled=True, help=t("live.trained.help"))
+    elif view.reached:
+        st.button(t("live.continue", epochs=demand.epochs), key="continue", icon=":material/play_arrow:",
+                  help=held or t("live.continue.help", reached=view.reached), **ask)
+    else:
+        st.button(t("live.train"), key="train", icon=":material/play_arrow:", help=held or t("live.train.help"), **ask)
+    beside = any(entry.config == config and not entry.again for entry in st.session_state["compared"])
+    st.button(t("live.compared" if beside else "live.compare"), key="compare", icon=":material/stacked_line_chart:",
+              on_click=_compare, args=(config, demand), disabled=beside, help=t("live.compare.help"))
+
+
+def _submit(engine: Engine, config: RunConfig, demand: Demand) -> None:
+    try:
+        run_id = engine.submit(config, demand, visitor.person())
+    except (FieldError, DeviceError, QueueFull) as error:
+        st.session_state["problem"] = str(error)
+    except STORE_ERRORS as error:
+        st.session_state["problem"] = t("page.no_store", why=told(str(error)))
+    else:
+        st.session_state.setdefault("mine", {})[run_id] = (config, demand)
+    _draw_others()
+
+
+def _draw_others() -> None:
+    """After a press: where other parts of the page show runs too, the whole of it is drawn."""
+    shown = st.session_state
+    shown["draw_whole_page"] = bool(shown["compared"] or shown["lesson"] or shown["sweep"] or shown.get("portrait"))
+
+
+def _compare(config: RunConfig, demand: Demand) -> None:
+    state.compare(config, demand)
+    st.session_state["draw_whole_page"] = True
+
+
+def _stop(engine: Engine, run_id: str) -> None:
+    try:
+        engine.stop(run_id)
+    except STORE_ERRORS as error:
+        st.session_state["problem"] = f"The run could not be stopped just now ({error}). Try again."
+    _draw_others()
+
+
+def elsewhere(engine: Engine, run_id: str) -> None:
+    """Runs that this visitor has started and moved away from, while they train on."""
+    mine = st.session_state.get("mine", {})
+    for other, (config, demand) in list(mine.items()):
+        if other == run_id:
+            continue
+        view = engine.look(other, demand)
+        if not view.is_live:
+            del mine[other]
+            continue
+        with st.container(horizontal=True, vertical_alignment="center"):
+            st.caption(t("live.elsewhere", run=_title(config), reached=view.reached, epochs=demand.epochs),
+                       width="content")
+            st.button(t("live.elsewhere.show"), key=f"show_{other}", type="tertiary", on_click=state.fill,
+                      args=(config, demand))
+            st.button(t("live.elsewhere.stop"), key=f"stop_{other}", type="tertiary", on_click=_stop,
+                      args=(engine, other))
