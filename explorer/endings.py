@@ -9,11 +9,16 @@ from explorer.settings import Settings
 
 KEPT = "Every finished epoch is kept; Continue goes on from there."
 
+NOT_UNDERSTOOD = f"An answer of the process that trained this run could not be understood. {KEPT}"
+
 
 def of_child(code: int, settings: Settings) -> str:
     """What is said of a run whose child ended with this exit code and has not closed it."""
     if code == NO_SPACE:
         return f"The disk became full, or failed, while this run was training: free some space on it. {KEPT}"
+    if code == TOO_LARGE and not settings.max_memory_mb:  # a limit of the machine where it was trained
+        return ("The training process took more memory than one may take on its machine: use fewer units, fewer words "
+                "or fewer training examples.")
     if code == TOO_LARGE:
         return (f"The training process took more than {settings.max_memory_mb:,} MB of memory, the most that one may "
                 "take here: use fewer units, fewer words or fewer training examples.")

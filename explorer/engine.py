@@ -126,8 +126,8 @@ class Engine:
 
     @property
     def why_broken(self) -> str:
-        """Why the cluster cannot be used, where runs are sent to one and `is_broken`."""
-        return self._why_broken if self.is_broken else ""
+        """Why the cluster cannot be used, where runs are sent to one that is not there or no longer there."""
+        return self._why_broken if self.is_broken or (self.hardware and not self.places) else ""
 
     # -- what the page and the command line ask -------------------------------------------------------
 
@@ -209,13 +209,15 @@ class Engine:
             self._worker.close()
         try:
             for message in list(self._post):
-                if message["event"] == "told" and message["tell"] != "end":
+                # Those that end because they were told to are interrupted, and not stopped.
+                if message["event"] == "told" and message.get("values", {}).get("status") != STOPPED:
                     self._heed(message)
             self.store.interrupt(self._owner.name, "The explorer was closed while this run was training.")
         except STORE_ERRORS as error:  # the next engine will do it
             print(f"explorer: {getattr(error, 'why', error)}", file=sys.stderr)
-        self._owner.release()
-        self.store.close()
+        finally:
+            self._owner.release()
+            self.store.close()
 
     def _require_room(self, more: int, person: str) -> None:
         queued, most = self.store.waiting(), self.settings.max_queue
@@ -247,7 +249,7 @@ class Engine:
                 self._look_after()
                 self.trouble = ""
             except Exception as error:
-                self.trouble = str(error)
+                self.trouble = str(error) if isinstance(error, STORE_ERRORS) else ""
                 # Another program may hold the store, the disk be full, processes run short: the queue waits, it is
                 # not lost, and this thread must outlive it all.
                 if not isinstance(error, STORE_ERRORS):
@@ -308,16 +310,15 @@ class Engine:
         except DeviceError as error:
             self._fail(runs, str(error))
             return
-        self._last_job += 1
-        for run in runs:
-            self._charges[run.run_id, run.attempt] = _Charge(self._last_job, device)
         job = job_of(runs, device, self.hardware.label(device), threads, self.settings)
         if self.settings.scheduler:
-            for run in runs:
-                self._charges[run.run_id, run.attempt].demands = run.demands
             job = reporter.brief(job, runs, self.store)
             job |= {"device": "auto" if wanted == "auto" and self.settings.device == "any" else device,
                     "data": data.version(runs[0].config.dataset, self.settings)}
+        self._last_job += 1
+        for run in runs:
+            self._charges[run.run_id, run.attempt] = _Charge(
+                self._last_job, device, demands=run.demands if self.settings.scheduler else ())
         if not self._worker.say(do="train", job=job):
             for run in runs:
                 self._lost((run.run_id, run.attempt), "The training process ended before this run began.")
@@ -373,8 +374,16 @@ class Engine:
 
     def _recover(self) -> None:
         for owner in self.store.owners():
-            if owner != self._owner.name and not self._owner.is_alive(owner):
+            if owner == self._owner.name:
+                self._take_up_dropped()
+            elif not self._owner.is_alive(owner):
                 self.store.interrupt(owner, "The explorer ended while this run was training.")
+
+    def _take_up_dropped(self) -> None:
+        """Put back what was claimed and never begun, because the store went away between the two."""
+        for run in self.store.with_status(RUNNING):
+            if run.owner == self._owner.name and (run.run_id, run.attempt) not in self._charges:
+                self.store.put_back(run.run_id, run.attempt)
 
     def _make_room(self) -> None:
         """Hold the store and the log to their limits."""
@@ -401,15 +410,26 @@ class Engine:
     def _read_post(self) -> None:
         while self._post:
             # Taken off only when it has been dealt with: where the store could not be written, it comes again.
-            self._heed(self._post[0])
+            try:
+                self._heed(self._post[0])
+            except STORE_ERRORS:
+                raise
+            except Exception:  # it would come again for ever, and nothing else be read
+                traceback.print_exc()
+                self._give_up(self._post[0])
             self._post.popleft()
+
+    def _give_up(self, message: dict[str, Any]) -> None:
+        key = message.get("run_id"), message.get("attempt")
+        if self._charges.pop(key, None):
+            self.store.end(*key, FAILED, endings.NOT_UNDERSTOOD)
 
     def _heed(self, message: dict[str, Any]) -> None:
         event = message["event"]
         if event == "ready":
             self.hardware = Hardware.from_dict(message["hardware"])
             if "places" in message:
-                self._deaths, self.places = 0, message["places"]
+                self._deaths, self.places, self._why_broken = 0, message["places"], ""
         elif event == "started":
             self._deaths = 0
             charge = self._charges.get((message["run_id"], message["attempt"]))
@@ -420,11 +440,12 @@ class Engine:
         elif event == "lost":
             key = message["run_id"], message["attempt"]
             if key in self._charges:
-                self._losses[key[0]] = self._losses.get(key[0], 0) + 1
-                self._lost(key, message["why"])
+                self._lost(key, message["why"], counts=True)
         elif event == "ended":
             self._ended(message["run_id"], message["attempt"], message["code"])
         elif event == "died":
+            if message.get("why", "") not in ("", self._why_broken):
+                print(f"explorer: {message['why']}", file=sys.stderr)
             self._why_broken = message.get("why", "")
             for key in list(self._charges):
                 self._lost(key, self._why_broken or endings.of_worker(message["code"]))
@@ -456,17 +477,20 @@ class Engine:
                 charge.stop_sent = time.monotonic()
                 self._worker.say(do="stop", run_id=key[0], attempt=key[1])
 
-    def _lost(self, key: tuple[str, int], why: str) -> None:
-        charge = self._charges[key]
+    def _lost(self, key: tuple[str, int], why: str, counts: bool = False) -> None:
+        charge, losses = self._charges[key], self._losses.get(key[0], 0) + counts
         if self.settings.scheduler:
-            again = self._losses.get(key[0], 0) <= MOST_LOSSES and charge.stop_sent is None
+            again = losses <= MOST_LOSSES and charge.stop_sent is None
         else:
             again = charge.pid == 0 and self._deaths <= MOST_DEATHS
         if again:
             # It never began, or goes on from its checkpoint: its turn comes again, and nobody need know.
             self.store.put_back(*key)
+            if losses:
+                self._losses[key[0]] = losses
         else:
             self.store.end(*key, INTERRUPTED, f"{why} {endings.KEPT}")
+            self._losses.pop(key[0], None)
         del self._charges[key]
 
 

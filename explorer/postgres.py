@@ -40,7 +40,8 @@ _SESSION = """
            set_config('lock_timeout', '{busy}', false), set_config('client_min_messages', 'warning', false)
 """
 _BEGIN_READING = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
-_BEGIN_WRITING = f"BEGIN; SELECT pg_advisory_xact_lock({WRITERS})"
+# Not as of one moment: what a writer reads after its turn has come is what the one before it has written.
+_BEGIN_WRITING = f"BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; SELECT pg_advisory_xact_lock({WRITERS})"
 # The schema is written once, for SQLite; here the same columns hold the same values. Texts are ordered by their bytes.
 _TYPES = (
     (r"\bWITHOUT ROWID\b", ""),

@@ -312,7 +312,8 @@ def train(order: dict[str, Any]) -> list[tuple[int, Message]]:
                 here.end(job, "kill")
         return job.outbox.after(0)
     finally:
-        here.jobs.pop(order["id"], None)
+        with here._lock:  # what is heard meanwhile looks through them
+            here.jobs.pop(order["id"], None)
 
 
 def _fail(job: _Job, order: dict[str, Any], why: str) -> None:

@@ -13,6 +13,8 @@ from explorer.view import View, look
 
 # However many follow a run, the store is asked for it no more often.
 FRESH_SECONDS = 0.1
+# Of what is made of one run, so much is kept.
+MOST_MADE = 50
 # A run that nobody has looked at for so long is forgotten.
 KEPT_SECONDS = 10.0
 
@@ -42,6 +44,8 @@ class Sight:
         key = (make, args)
         with self._making:
             if key not in self._made:
+                while len(self._made) >= MOST_MADE:  # an address can ask for any number of epochs
+                    del self._made[next(iter(self._made))]
                 self._made[key] = make(self.epochs, *args)
             return self._made[key]
 

@@ -98,10 +98,10 @@ def test_what_a_reporter_tells_stands_in_the_store_as_if_it_had_been_written_the
     told = Line(theirs)
     away = reporter.Reporter(job, told)
     assert away.run(RUN_ID).demands == (Demand(3),) and away.epochs(RUN_ID) == []
-    away.write_progress(RUN_ID, 1, "training", {"epoch": 1, "step": 2, "steps": 3})
     away.write_device(RUN_ID, 1, "CPU (1 core)", 1)
     for epoch, loss in ((1, 0.5), (2, float("nan"))):
         away.write_epoch(RUN_ID, 1, {"epoch": epoch, "val_crossentropy": loss, "seconds": 0.5})
+    away.write_progress(RUN_ID, 1, "training", {"epoch": 3, "step": 2, "steps": 3})
     away.kept(RUN_ID, 1, 2)
     # A demand that grows meanwhile reaches it.
     ours.sendall(b'{"do": "demands", "run_id": "%s", "attempt": 1, "demands": [{"epochs": 9}]}\n' % RUN_ID.encode())

@@ -21,7 +21,7 @@ from explorer.devices import Hardware
 from explorer.engine import Engine, QueueFull
 from explorer.settings import Settings
 from explorer.stacking import MOST_MEMBERS, share
-from explorer.store import FINISHED, QUEUED, STOPPED, Run, RunStore
+from explorer.store import FAILED, FINISHED, QUEUED, RUNNING, STOPPED, Run, RunStore
 from explorer.view import DONE
 from explorer.words import translated
 
@@ -319,6 +319,36 @@ def idle(settings) -> Engine:
     engine._take_on = lambda: None
     yield engine
     engine.close()
+
+
+def test_what_was_claimed_when_the_store_went_away_gets_its_turn_again(idle, monkeypatch):
+    run_id = idle.submit(GRID[0], Demand(epochs=2), "a")
+
+    def gone(*args: object) -> int:
+        raise sqlite3.OperationalError("disk I/O error")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(idle.store, "rivals", gone)
+        with pytest.raises(sqlite3.OperationalError):
+            _dealt(idle)
+    Engine._recover(idle)
+    assert idle.store.run(run_id).status == QUEUED
+    assert _dealt(idle) == [[run_id]]
+    Engine._recover(idle)
+    assert idle.store.run(run_id).status == RUNNING, "what is in hand stays there"
+    idle._charges.clear()
+
+
+def test_an_answer_that_nobody_understands_ends_its_own_run_and_holds_up_no_other(idle):
+    run_id = idle.submit(GRID[0], Demand(epochs=2), "a")
+    assert _dealt(idle) == [[run_id]]
+    for message in ({"event": "started", "run_id": run_id, "attempt": 1}, {"event": "died", "code": 1}):
+        idle._hear(message)
+    wait_for(lambda: not idle._post)
+    run = idle.store.run(run_id)
+    assert run.status == FAILED and "could not be understood" in run.message and "understood" not in translated(
+        run.message, "ko")
+    assert idle._worker is None and not idle._post
 
 
 def test_more_than_one_person_may_have_waiting_is_refused_with_the_remedy_in_both_languages(idle):

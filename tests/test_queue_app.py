@@ -37,6 +37,8 @@ def engine(tmp_path, monkeypatch) -> Iterator:
         monkeypatch.setenv(name, str(tmp_path / folder))
     monkeypatch.setattr(engines.Engine, "_take_on", lambda self: None)
     monkeypatch.setattr(engines.Engine, "_start_worker", lambda self: None)
+    # Nor does it take what the tests themselves train for the runs of an engine that has died.
+    monkeypatch.setattr(engines.Engine, "_recover", lambda self: None)
     engines.engine.clear()
     lessons_on_the_page._ready.clear()
     made = engines.engine()

@@ -13,6 +13,7 @@ from explorer.fields import FieldError, plain
 from explorer.ui import predict, state, visitor
 from explorer.ui.speech import language, t, told
 from explorer.view import DONE, View
+from explorer.words import translated
 
 
 def _title(config: RunConfig) -> str:
@@ -58,7 +59,7 @@ def _submit(engine: Engine, config: RunConfig, demand: Demand) -> None:
     except (FieldError, DeviceError, QueueFull) as error:
         st.session_state["problem"] = str(error)
     except STORE_ERRORS as error:
-        st.session_state["problem"] = t("page.no_store", why=told(str(error)))
+        st.session_state["problem"] = t("page.no_store", why=translated(str(error), language()))
     else:
         st.session_state.setdefault("mine", {})[run_id] = (config, demand)
     _draw_others()

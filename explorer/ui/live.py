@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -14,12 +14,12 @@ from explorer import charts, diagnosis, guesses, history, naming, suggestion, ve
 from explorer.comparison import Entry
 from explorer.config import Demand, RunConfig
 from explorer.data import EMBEDDED
-from explorer.database import STORE_ERRORS
 from explorer.engine import Engine
 from explorer.sight import Sight
 from explorer.stopping import stopping_epoch
 from explorer.store import DIVERGED, FAILED, FINISHED, INTERRUPTED, QUEUED, STOPPED
 from explorer.ui import head, lessons, pace, predict, state, visitor
+from explorer.ui.guard import guarded
 from explorer.ui.speech import labels, language, n, t, told
 from explorer.view import DONE, UNKNOWN, View
 
@@ -30,19 +30,6 @@ MANY_AHEAD = 4
 DATA_PHASES = ("loading", "downloading", "preparing")
 # What the training line shows: measured like the validation line, or as Keras prints it.
 LINES = ("measured", "printed")
-
-
-def guarded(draw: Callable[..., None]) -> Callable[..., None]:
-    """Where the store cannot be read, the page says so in one sentence."""
-
-    @functools.wraps(draw)
-    def guarded(*args: object) -> None:
-        try:
-            draw(*args)
-        except STORE_ERRORS as error:
-            st.error(t("page.no_store", why=told(str(error))), icon=":material/error:")
-
-    return guarded
 
 
 def show(engine: Engine, config: RunConfig, demand: Demand) -> None:
@@ -92,6 +79,8 @@ def _draw(engine: Engine, config: RunConfig, demand: Demand, run_id: str, was_li
         _status(engine, view)
         if engine.trouble and view.is_live:
             st.warning(t("page.no_store", why=told(engine.trouble)), icon=":material/warning:")
+        if engine.why_broken and view.is_live:
+            st.warning(told(engine.why_broken), icon=":material/warning:")
         _failure(view, config)
     # What many see of one run is made once for all of them.
     shown = sight.once(history.table, demand.epochs)

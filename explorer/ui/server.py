@@ -93,7 +93,7 @@ def _health(request: Request) -> JSONResponse:
         engine = engines.engine()
     except SettingError:
         return JSONResponse({"status": "no store"}, 503)
-    if engine.is_broken:
+    if engine.is_broken or engine.why_broken:
         return JSONResponse({"status": "training does not start"}, 503)
     if engine.trouble:
         return JSONResponse({"status": "store cannot be used"}, 503)

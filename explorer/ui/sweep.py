@@ -15,6 +15,7 @@ from explorer.engine import Engine, QueueFull
 from explorer.fields import FieldError
 from explorer.store import DIVERGED, FINISHED, QUEUED, RUNNING
 from explorer.ui import state, visitor
+from explorer.ui.guard import guarded
 from explorer.ui.speech import labels, language, n, t, told
 from explorer.view import DONE, UNKNOWN, View, look
 
@@ -196,6 +197,7 @@ def _stop(engine: Engine, run_ids: list[str]) -> None:
         st.session_state["sweep_problem"] = "sweep.not_stopped", str(error)
 
 
+@guarded
 def _panel(engine: Engine, grid: sweep.Grid, runs: dict[str, RunConfig], config: RunConfig, base: RunConfig,
            demand: Demand, measure: str, was_live: bool) -> None:
     state.rerun_if_put()
