@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 import sqlite3
 import time
 import uuid
@@ -42,6 +44,8 @@ def insist(act: Callable[..., Any], *arguments: Any) -> Any:
 
 
 BUSY_SECONDS = 60.0
+# Where in its shared memory SQLite locks the right to write, see "WAL-mode file format".
+WRITE_LOCK_BYTE = 120
 # Checking the whole file takes a tenth of a second for this size; a larger one would delay the page.
 MOST_CHECKED = 64_000_000
 
@@ -132,6 +136,18 @@ class Database:
     def size(self) -> int:
         """Bytes that the runs take."""
         return self.path.stat().st_size
+
+    def writer(self) -> int:
+        """The process that is in the middle of writing; 0 where there is none, or where the system does not tell."""
+        try:
+            file = os.stat(f"{self.path}-shm").st_ino
+            # Not asked of the file itself: who closes it again lets go of all locks that his process has on it.
+            locks = Path("/proc/locks").read_text()
+        except OSError:
+            return 0
+        held = rf"^\d+: POSIX .* WRITE (\d+) \S+:{file} {WRITE_LOCK_BYTE} {WRITE_LOCK_BYTE}$"
+        found = re.search(held, locks, re.MULTILINE)
+        return int(found[1]) if found else 0
 
     @contextmanager
     def read(self) -> Iterator[sqlite3.Connection]:

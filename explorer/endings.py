@@ -38,6 +38,12 @@ def of_silence(seconds: int) -> str:
     return f"Training showed no sign of going on for {seconds:,} seconds and was ended. {KEPT}"
 
 
+def of_holding(seconds: float) -> str:
+    """What is said of a run that has kept all others from the store for so long."""
+    return (f"Training hung in the middle of writing an epoch, which for {seconds:.0f} seconds kept all others from "
+            f"writing theirs, and was ended. {KEPT}")
+
+
 def _cause(code: int) -> str:
     if code < 0:
         try:

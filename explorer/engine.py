@@ -9,7 +9,7 @@ import threading
 import time
 import traceback
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -36,6 +36,9 @@ TICK_SECONDS = 0.1
 IDLE_SECONDS = 0.5
 # A child that has not obeyed a stop for so long is killed.
 GRACE_SECONDS = 15.0
+# A transaction takes milliseconds. A child that hangs in the middle of one keeps everybody from writing; it is ended
+# before the others lose patience, see `explorer.database.BUSY_SECONDS`.
+MOST_HOLDING_SECONDS = 20.0
 # A worker that dies again and again without having begun a run is started ever more slowly, and after so many
 # deaths the runs that wait for it are given up.
 MOST_DEATHS = 3
@@ -75,7 +78,8 @@ class _Charge:
 class Engine:
     """One for each process that wants runs trained; several may share a store.
 
-    Only the engine's own thread touches its runs in hand: what the worker says is put into its post.
+    Only the engine's own thread takes on runs and lets them go: what the worker says is put into its post. A second
+    thread watches those in hand. It only reads the store, so that nothing keeps it from ending what hangs.
 
     Args:
         settings: folders and limits.
@@ -105,7 +109,7 @@ class Engine:
         # By run and attempt: the process of one attempt may outlive the store's word that it has ended.
         self._charges: dict[tuple[str, int], _Charge] = {}
         self._last_job, self._asking = 0, threading.Lock()
-        self._silence = Silence()
+        self._silence, self._holding = Silence(), Silence()
         self.forecasts = waiting.Forecasts(
             partial(self.store.queue, settings.max_running_per_person), partial(self.store.measured, MOST_MEASURED),
             lambda: self.places)
@@ -116,8 +120,10 @@ class Engine:
         self._deaths, self._not_before, self._why_broken = 0, 0.0, ""
         self._losses: dict[str, int] = {}
         self._warm_at = time.monotonic() if warm else math.inf
-        self._thread = threading.Thread(target=self._loop, name="engine", daemon=True)
-        self._thread.start()
+        self._threads = [threading.Thread(target=loop, name=name, daemon=True)
+                         for name, loop in (("engine", self._loop), ("watch", self._watch))]
+        for thread in self._threads:
+            thread.start()
 
     @property
     def is_broken(self) -> bool:
@@ -204,7 +210,8 @@ class Engine:
             return
         self._closing.set()
         self._wake.set()
-        self._thread.join()
+        for thread in self._threads:
+            thread.join()
         if self._worker:
             self._worker.close()
         try:
@@ -246,7 +253,6 @@ class Engine:
                     self._start_worker()
                 with self._asking:
                     self._take_on()
-                self._look_after()
                 self.trouble = ""
             except Exception as error:
                 self.trouble = str(error) if isinstance(error, STORE_ERRORS) else ""
@@ -258,6 +264,15 @@ class Engine:
                 self._closing.wait(1)
             self._wake.wait(TICK_SECONDS if self._charges else IDLE_SECONDS)
             self._wake.clear()
+
+    def _watch(self) -> None:
+        while not self._closing.wait(TICK_SECONDS if self._charges else IDLE_SECONDS):
+            try:
+                self._look_after()
+            except STORE_ERRORS:
+                pass  # the engine's own thread has the same trouble, and says so
+            except Exception:  # this thread, too, must outlive it all
+                traceback.print_exc()
 
     def _take_on(self) -> None:
         while (len(self._jobs()) < self.places or self.is_broken) and not self._closing.is_set():
@@ -333,44 +348,54 @@ class Engine:
 
     def _look_after(self) -> None:
         """Pass stops on, and end what answers no more."""
-        signs: dict[int, list[Any]] = {}
-        for (run_id, attempt), charge in self._charges.items():
-            if self._worker is None:
+        worker, signs, pids = self._worker, {}, {}
+        for (run_id, attempt), charge in list(self._charges.items()):
+            if worker is None:
                 return
             run = self.store.run(run_id)
             is_training = run is not None and run.attempt == attempt and run.status == RUNNING
             # What waits for a place on a cluster, perhaps behind somebody else's, may be silent.
             if charge.pid or not self.settings.scheduler:
+                pids[charge.job] = charge.pid
                 signs.setdefault(charge.job, []).append(
                     (is_training, charge.pid, run and (run.phase, json.dumps(run.progress), run.seconds)))
             if charge.stop_sent is None:
                 # One that was given to another, while the database was out of reach, is of no use here any more.
                 if run and (run.stop or run.attempt != attempt):
                     charge.stop_sent = time.monotonic()
-                    self._worker.say(do="stop", run_id=run_id, attempt=attempt)
+                    worker.say(do="stop", run_id=run_id, attempt=attempt)
                 elif is_training and charge.demands and run.demands not in (charge.demands, ()):
                     charge.demands = run.demands
-                    self._worker.say(do="demands", run_id=run_id, attempt=attempt,
-                                     demands=reporter.plain(run.demands))
+                    worker.say(do="demands", run_id=run_id, attempt=attempt, demands=reporter.plain(run.demands))
             # One that has obeyed is left alone while others of its job are still being trained.
             elif is_training and time.monotonic() - charge.stop_sent > GRACE_SECONDS:
-                self._kill(charge.job, (STOPPED, "Training did not answer and was ended; what was reached is kept."))
-        self._silence.keep(signs)
-        most = self.settings.max_silent_seconds
-        for job, sign in signs.items():
-            if self._silence.seconds(job, tuple(sign)) > most:
-                self._kill(job, (FAILED, endings.of_silence(most)))
+                self._kill(worker, charge.job,
+                           (STOPPED, "Training did not answer and was ended; what was reached is kept."))
+        self._end_the_silent(worker, {job: tuple(sign) for job, sign in signs.items()}, pids)
 
-    def _kill(self, job: int, end: tuple[str, str]) -> None:
+    def _end_the_silent(self, worker: WorkerProcess | Cluster | None, signs: Mapping[int, Hashable],
+                        pids: Mapping[int, int]) -> None:
+        most, writer = self.settings.max_silent_seconds, self.store.database.writer()
+        self._silence.keep(signs)
+        self._holding.keep([job for job in signs if writer and writer == pids[job]])
+        for job, sign in signs.items():
+            # Whom another keeps from writing can show nothing.
+            is_held_up = writer not in (0, pids[job])
+            if self._silence.seconds(job, sign, counts=not is_held_up) > most:
+                self._kill(worker, job, (FAILED, endings.of_silence(most)))
+            elif writer and writer == pids[job] and self._holding.seconds(job, sign) > MOST_HOLDING_SECONDS:
+                self._kill(worker, job, (FAILED, endings.of_holding(MOST_HOLDING_SECONDS)))
+
+    def _kill(self, worker: WorkerProcess | Cluster, job: int, end: tuple[str, str]) -> None:
         """End the process of a job; where the worker does not do so, the worker, and all that it trains."""
-        for (run_id, attempt), charge in self._charges.items():
+        for (run_id, attempt), charge in list(self._charges.items()):
             if charge.job != job:
                 continue
             if charge.killed is None:
                 charge.killed, charge.end = time.monotonic(), end
-                self._worker.say(do="kill", run_id=run_id, attempt=attempt)
+                worker.say(do="kill", run_id=run_id, attempt=attempt)
             elif time.monotonic() - charge.killed > GRACE_SECONDS:
-                self._worker.kill()
+                worker.kill()
 
     def _recover(self) -> None:
         for owner in self.store.owners():

@@ -27,6 +27,8 @@ INSTALL = 'pip install "psycopg[binary]>=3.2,<4"'
 # Connections of one process at a time; who comes while all are in use waits.
 MOST_CONNECTIONS = 8
 RETRY_SECONDS = 0.25
+# One that hangs in the middle of a transaction loses it before those that wait for it lose patience.
+MOST_IDLE_SECONDS = 20.0
 # What an address may set otherwise.
 _DEFAULTS = {"connect_timeout": 5, "keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3,
              "tcp_user_timeout": 30_000, "application_name": "overfitting explorer"}
@@ -36,7 +38,7 @@ WRITERS = int.from_bytes(b"explorer", "big")
 _SESSION = """
     SELECT set_config('tcp_keepalives_idle', '10', false), set_config('tcp_keepalives_interval', '5', false),
            set_config('tcp_keepalives_count', '3', false), set_config('tcp_user_timeout', '30000', false),
-           set_config('idle_in_transaction_session_timeout', '60000', false),
+           set_config('idle_in_transaction_session_timeout', '{idle}', false),
            set_config('lock_timeout', '{busy}', false), set_config('client_min_messages', 'warning', false)
 """
 _BEGIN_READING = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
@@ -130,6 +132,10 @@ class Postgres:
             yield Session(connection)
             connection.execute("COMMIT")
 
+    def writer(self) -> int:
+        """Nobody: the server itself ends who hangs in the middle of writing."""
+        return 0
+
     def size(self) -> int:
         """Bytes that the runs take."""
         with self.read() as db:
@@ -152,7 +158,8 @@ class Postgres:
             given = psycopg.conninfo.conninfo_to_dict(self._address)
             connection = psycopg.connect(self._address, autocommit=True, row_factory=_rows,
                                          **{name: value for name, value in _DEFAULTS.items() if name not in given})
-            connection.execute(_SESSION.format(busy=int(1_000 * database.BUSY_SECONDS)))
+            connection.execute(_SESSION.format(busy=int(1_000 * database.BUSY_SECONDS),
+                                               idle=int(1_000 * MOST_IDLE_SECONDS)))
         except psycopg.Error as error:
             raise self.failure(error) from None  # what it was called with holds the password
         return connection

@@ -29,14 +29,19 @@ class Silence:
         self._clock = clock
         self._jobs: dict[int, _Job] = {}
 
-    def seconds(self, job: int, sign: Hashable) -> float:
-        """How long the job has given this very sign, and no other, as far as somebody looked."""
+    def seconds(self, job: int, sign: Hashable, counts: bool = True) -> float:
+        """How long the job has given this very sign, and no other, as far as somebody looked.
+
+        Args:
+            counts: whether the time since the last look is the job's own doing.
+        """
         now = self._clock()
         known = self._jobs.get(job)
         if known is None or known.sign != sign:
             self._jobs[job] = _Job(sign, now)
             return 0.0
-        known.seconds += min(now - known.looked, MOST_AT_ONCE)
+        if counts:
+            known.seconds += min(now - known.looked, MOST_AT_ONCE)
         known.looked = now
         return known.seconds
 

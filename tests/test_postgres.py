@@ -164,6 +164,19 @@ def test_a_transaction_that_fails_leaves_nothing_and_keeps_nobody_waiting(store)
         assert db.execute("SELECT person FROM persons").fetchall() == [("",)]
 
 
+def test_who_hangs_in_the_middle_of_writing_keeps_nobody_from_it(address, store, monkeypatch):
+    monkeypatch.setattr(postgres, "MOST_IDLE_SECONDS", 1.0)
+    hanging = RunStore(address)
+    with pytest.raises(StoreError), hanging.database.write() as db:
+        db.execute("UPDATE runs SET stop = 1")
+        began = time.monotonic()
+        store.request("b", CONFIG, Demand(epochs=2), library_versions())
+        waited = time.monotonic() - began
+        db.execute("SELECT 1")
+    assert 0.5 < waited < 20
+    hanging.close()
+
+
 def test_many_threads_share_few_connections(cluster, store):
     ask(store)
     attempt, failed = store.claim("o").attempt, []
@@ -382,7 +395,7 @@ def test_an_engine_whose_connection_was_lost_takes_its_name_anew_before_it_goes_
 def idle(settings: Settings, address: str) -> Engine:
     """An engine that takes nothing by itself."""
     engine = Engine(replace(settings, store=address), warm=False)
-    engine._take_on = lambda: None
+    engine._take_on = engine._look_after = lambda: None
     yield engine
     engine.close()
 

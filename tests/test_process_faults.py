@@ -111,6 +111,41 @@ def test_a_child_that_hangs_is_ended_though_nobody_stops_it(engine, undisturbed,
     continues_to_the_same_curve(engine, undisturbed, config, view)
 
 
+@pytest.mark.skipif(not Path("/proc/locks").exists(), reason="needs to be told who writes")
+@pytest.mark.parametrize("silent, holding, why", [
+    (2, 300.0, "Training showed no sign of going on for 2 seconds and was ended."),
+    (300, 2.0, "Training hung in the middle of writing an epoch, which for 2 seconds kept all others from writing "
+               "theirs, and was ended.")])
+def test_a_child_that_hangs_while_it_writes_keeps_nobody_from_writing(
+        engine, undisturbed, neighbour, setting, monkeypatch, silent, holding, why):
+    monkeypatch.setattr("explorer.engine.MOST_HOLDING_SECONDS", holding)
+    config = CONFIG.with_(seed=30 + silent)
+    run_id = engine.submit(config, LONG)
+    pid = in_the_middle(engine, run_id)
+    setting(max_silent_seconds=silent)
+
+    def is_caught() -> bool:
+        os.kill(pid, signal.SIGSTOP)
+        wait_for(lambda: Path(f"/proc/{pid}/stat").read_text().split()[2] == "T")
+        if engine.store.database.writer() == pid:
+            return True
+        os.kill(pid, signal.SIGCONT)
+        return False
+
+    wait_for(is_caught)
+    began = time.monotonic()
+    # Whoever presses Train meanwhile waits no longer than until it is ended.
+    other = engine.submit(CONFIG.with_(seed=40 + silent), Demand(epochs=2))
+    assert time.monotonic() - began < 30
+    view = ended(engine, run_id, LONG)
+    assert view.state == "failed" and view.reached >= 5 and not alive(pid)
+    assert view.run.message == f"{why} Every finished epoch is kept; Continue goes on from there."
+    goes_on(engine, neighbour)
+    assert ended(engine, other, Demand(epochs=2)).state == DONE
+    setting()
+    continues_to_the_same_curve(engine, undisturbed, config, view)
+
+
 def test_a_worker_that_hangs_is_replaced(engine, setting, monkeypatch):
     monkeypatch.setattr("explorer.engine.GRACE_SECONDS", 1.0)
     first = CONFIG.with_(seed=3)
@@ -234,5 +269,8 @@ def test_silence_is_counted_while_somebody_looks():
     # The whole machine was asleep: nobody could have shown anything.
     assert look(10_000, "epoch 2") == 1 + MOST_AT_ONCE
     assert look(1, "epoch 2", job=2) == 0
+    # Another was in its way.
+    now[0] += 3
+    assert silence.seconds(2, "epoch 2", counts=False) == 0
     silence.keep([2])
     assert look(1, "epoch 2") == 0 and look(0, "epoch 2", job=2) == 1

@@ -400,6 +400,19 @@ def test_a_store_that_is_only_busy_is_not_taken_for_damaged(file_store, path, mo
     assert RunStore(path).set_aside is None and list(path.parent.glob("*damaged*")) == []
 
 
+@pytest.mark.skipif(not Path("/proc/locks").exists(), reason="needs to be told who writes")
+def test_who_writes_is_known_without_disturbing_it(file_store, path):
+    assert file_store.database.writer() == 0
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    assert file_store.database.writer() == os.getpid()
+    impatient = sqlite3.connect(path, isolation_level=None, timeout=0)
+    with pytest.raises(sqlite3.OperationalError, match="locked"):
+        impatient.execute("BEGIN IMMEDIATE")
+    other.execute("ROLLBACK")
+    assert file_store.database.writer() == 0
+
+
 def test_readers_are_not_held_up_by_a_writer(file_store, path):
     run = _claimed(file_store, epochs=2)
     other = sqlite3.connect(path, isolation_level=None)
