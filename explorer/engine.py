@@ -1,4 +1,4 @@
-"""The engine: takes requests, keeps the queue moving, and sees to it that no run is left hanging."""
+"""The engine: takes requests, keeps the queue moving, and starts the worker anew when it dies."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ import threading
 import time
 import traceback
 from collections import deque
-from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
 from explorer import checkpoints, cluster, data, devices, endings, reporter, spared, stacking, waiting
+from explorer.charges import Charges
 from explorer.child import job_of
 from explorer.cluster import Cluster
 from explorer.config import Demand, RunConfig, library_versions
@@ -25,8 +25,7 @@ from explorer.limits import require
 from explorer.owners import owner_of
 from explorer.settings import Settings
 from explorer.sight import Sight, Sights
-from explorer.silence import Silence
-from explorer.store import FAILED, INTERRUPTED, QUEUED, RUNNING, STOPPED, Run, RunStore, Superseded
+from explorer.store import FAILED, QUEUED, RUNNING, STOPPED, Run, RunStore
 from explorer.view import DONE, View, look
 from explorer.wall import Wall
 from explorer.worker_process import WorkerProcess
@@ -34,16 +33,9 @@ from explorer.worker_process import WorkerProcess
 TICK_SECONDS = 0.1
 # While nothing of its own runs, an engine looks this often for what other programs have queued.
 IDLE_SECONDS = 0.5
-# A child that has not obeyed a stop for so long is killed.
-GRACE_SECONDS = 15.0
-# A transaction takes milliseconds. A child that hangs in the middle of one keeps everybody from writing; it is ended
-# before the others lose patience, see `explorer.database.BUSY_SECONDS`.
-MOST_HOLDING_SECONDS = 20.0
 # A worker that dies again and again without having begun a run is started ever more slowly, and after so many
 # deaths the runs that wait for it are given up.
 MOST_DEATHS = 3
-# A run whose worker on a cluster is lost is given to another, so many times.
-MOST_LOSSES = 3
 # What killed processes left half-written is removed when it is so old.
 LEFTOVER_SECONDS = 86_400
 # Finished runs from which paces are taken, the latest.
@@ -53,26 +45,6 @@ LONGEST_PAUSE = 60.0
 
 class QueueFull(RuntimeError):
     """More runs wait than this installation allows, of all or of one person."""
-
-
-@dataclass
-class _Charge:
-    """A run that this engine's worker has in hand; runs of one job are trained together.
-
-    Attributes:
-        worker: where it is trained, on a cluster.
-        demands: as the process that trains it knows them, on a cluster.
-    """
-
-    job: int
-    device: str
-    stop_sent: float | None = None
-    # When its process was ended for not answering, and what the run then ends as.
-    killed: float | None = None
-    end: tuple[str, str] = (STOPPED, "")
-    pid: int = 0
-    worker: str = ""
-    demands: tuple[Demand, ...] = ()
 
 
 class Engine:
@@ -106,19 +78,15 @@ class Engine:
         _sweep(settings)
         self._owner = owner_of(self.store.database, settings.engines)
         self._own_only, self._mine = own_only, set()
-        # By run and attempt: the process of one attempt may outlive the store's word that it has ended.
-        self._charges: dict[tuple[str, int], _Charge] = {}
-        self._last_job, self._asking = 0, threading.Lock()
-        self._silence, self._holding = Silence(), Silence()
+        self._charges, self._asking = Charges(self.store, settings), threading.Lock()
         self.forecasts = waiting.Forecasts(
             partial(self.store.queue, settings.max_running_per_person), partial(self.store.measured, MOST_MEASURED),
             lambda: self.places)
         self._post: deque[dict[str, Any]] = deque()
         self.trouble = ""
-        self._wake, self._closing = threading.Event(), threading.Event()
+        self._wake, self._look, self._closing = threading.Event(), threading.Event(), threading.Event()
         self._worker: WorkerProcess | Cluster | None = None
         self._deaths, self._not_before, self._why_broken = 0, 0.0, ""
-        self._losses: dict[str, int] = {}
         self._warm_at = time.monotonic() if warm else math.inf
         self._threads = [threading.Thread(target=loop, name=name, daemon=True)
                          for name, loop in (("engine", self._loop), ("watch", self._watch))]
@@ -202,7 +170,7 @@ class Engine:
     def stop(self, run_id: str) -> None:
         """Stop a run within one batch; what was reached is kept."""
         self.store.ask_to_stop(run_id)
-        self._wake.set()
+        self._look.set()
 
     def close(self) -> None:
         """End the worker and leave the store in order; runs in hand are kept as interrupted."""
@@ -210,6 +178,7 @@ class Engine:
             return
         self._closing.set()
         self._wake.set()
+        self._look.set()
         for thread in self._threads:
             thread.join()
         if self._worker:
@@ -266,16 +235,20 @@ class Engine:
             self._wake.clear()
 
     def _watch(self) -> None:
-        while not self._closing.wait(TICK_SECONDS if self._charges else IDLE_SECONDS):
+        while not self._closing.is_set():
+            worker = self._worker  # it may be gone in a moment
             try:
-                self._look_after()
+                if worker:
+                    self._charges.look_after(worker)
             except STORE_ERRORS:
                 pass  # the engine's own thread has the same trouble, and says so
             except Exception:  # this thread, too, must outlive it all
                 traceback.print_exc()
+            self._look.wait(TICK_SECONDS if self._charges else IDLE_SECONDS)
+            self._look.clear()
 
     def _take_on(self) -> None:
-        while (len(self._jobs()) < self.places or self.is_broken) and not self._closing.is_set():
+        while (len(self._charges.devices()) < self.places or self.is_broken) and not self._closing.is_set():
             if self._worker is None or self.hardware is None:
                 mine = self._mine if self._own_only else None
                 if self._worker is None and time.monotonic() >= self._not_before and self.store.any_waiting(mine):
@@ -289,7 +262,7 @@ class Engine:
                 return
             rivals = self.store.rivals(run.run_id, only)
             # A turn is one place while others wait, and a share of the stack in it: see `explorer.turns`.
-            places = 1 if rivals else max(1, self.places - len(self._jobs()))
+            places = 1 if rivals else max(1, self.places - len(self._charges.devices()))
             mates = [] if self.is_broken else self.store.claim_alike(
                 self._owner.name, run, partial(self._goes_with, run), stacking.MOST_MEMBERS * places - 1,
                 stacking.share(rivals) if rivals else None, only)
@@ -321,7 +294,7 @@ class Engine:
             return
         wanted = runs[0].demands[-1].device if runs[0].demands else "auto"
         try:
-            device = devices.choose(wanted, self.hardware, self._jobs().values(), self.settings.device)
+            device = devices.choose(wanted, self.hardware, self._charges.devices(), self.settings.device)
         except DeviceError as error:
             self._fail(runs, str(error))
             return
@@ -330,72 +303,16 @@ class Engine:
             job = reporter.brief(job, runs, self.store)
             job |= {"device": "auto" if wanted == "auto" and self.settings.device == "any" else device,
                     "data": data.version(runs[0].config.dataset, self.settings)}
-        self._last_job += 1
-        for run in runs:
-            self._charges[run.run_id, run.attempt] = _Charge(
-                self._last_job, device, demands=run.demands if self.settings.scheduler else ())
-        if not self._worker.say(do="train", job=job):
-            for run in runs:
-                self._lost((run.run_id, run.attempt), "The training process ended before this run began.")
+        was_heard = self._worker.say(do="train", job=job)
+        self._charges.take(runs, device)  # a stop can be passed on from now, and comes after the job
+        self._look.set()
+        if not was_heard:
+            self._charges.lose("The training process ended before this run began.", self._deaths <= MOST_DEATHS,
+                               [(run.run_id, run.attempt) for run in runs])
 
     def _fail(self, runs: list[Run], why: str) -> None:
         for run in runs:
             self.store.end(run.run_id, run.attempt, FAILED, why)
-
-    def _jobs(self) -> dict[int, str]:
-        """The device of each job in hand."""
-        return {charge.job: charge.device for charge in self._charges.values()}
-
-    def _look_after(self) -> None:
-        """Pass stops on, and end what answers no more."""
-        worker, signs, pids = self._worker, {}, {}
-        for (run_id, attempt), charge in list(self._charges.items()):
-            if worker is None:
-                return
-            run = self.store.run(run_id)
-            is_training = run is not None and run.attempt == attempt and run.status == RUNNING
-            # What waits for a place on a cluster, perhaps behind somebody else's, may be silent.
-            if charge.pid or not self.settings.scheduler:
-                pids[charge.job] = charge.pid
-                signs.setdefault(charge.job, []).append(
-                    (is_training, charge.pid, run and (run.phase, json.dumps(run.progress), run.seconds)))
-            if charge.stop_sent is None:
-                # One that was given to another, while the database was out of reach, is of no use here any more.
-                if run and (run.stop or run.attempt != attempt):
-                    charge.stop_sent = time.monotonic()
-                    worker.say(do="stop", run_id=run_id, attempt=attempt)
-                elif is_training and charge.demands and run.demands not in (charge.demands, ()):
-                    charge.demands = run.demands
-                    worker.say(do="demands", run_id=run_id, attempt=attempt, demands=reporter.plain(run.demands))
-            # One that has obeyed is left alone while others of its job are still being trained.
-            elif is_training and time.monotonic() - charge.stop_sent > GRACE_SECONDS:
-                self._kill(worker, charge.job,
-                           (STOPPED, "Training did not answer and was ended; what was reached is kept."))
-        self._end_the_silent(worker, {job: tuple(sign) for job, sign in signs.items()}, pids)
-
-    def _end_the_silent(self, worker: WorkerProcess | Cluster | None, signs: Mapping[int, Hashable],
-                        pids: Mapping[int, int]) -> None:
-        most, writer = self.settings.max_silent_seconds, self.store.database.writer()
-        self._silence.keep(signs)
-        self._holding.keep([job for job in signs if writer and writer == pids[job]])
-        for job, sign in signs.items():
-            # Whom another keeps from writing can show nothing.
-            is_held_up = writer not in (0, pids[job])
-            if self._silence.seconds(job, sign, counts=not is_held_up) > most:
-                self._kill(worker, job, (FAILED, endings.of_silence(most)))
-            elif writer and writer == pids[job] and self._holding.seconds(job, sign) > MOST_HOLDING_SECONDS:
-                self._kill(worker, job, (FAILED, endings.of_holding(MOST_HOLDING_SECONDS)))
-
-    def _kill(self, worker: WorkerProcess | Cluster, job: int, end: tuple[str, str]) -> None:
-        """End the process of a job; where the worker does not do so, the worker, and all that it trains."""
-        for (run_id, attempt), charge in list(self._charges.items()):
-            if charge.job != job:
-                continue
-            if charge.killed is None:
-                charge.killed, charge.end = time.monotonic(), end
-                worker.say(do="kill", run_id=run_id, attempt=attempt)
-            elif time.monotonic() - charge.killed > GRACE_SECONDS:
-                worker.kill()
 
     def _recover(self) -> None:
         for owner in self.store.owners():
@@ -441,13 +358,8 @@ class Engine:
                 raise
             except Exception:  # it would come again for ever, and nothing else be read
                 traceback.print_exc()
-                self._give_up(self._post[0])
+                self._charges.give_up(self._post[0])
             self._post.popleft()
-
-    def _give_up(self, message: dict[str, Any]) -> None:
-        key = message.get("run_id"), message.get("attempt")
-        if self._charges.pop(key, None):
-            self.store.end(*key, FAILED, endings.NOT_UNDERSTOOD)
 
     def _heed(self, message: dict[str, Any]) -> None:
         event = message["event"]
@@ -457,66 +369,23 @@ class Engine:
                 self._deaths, self.places, self._why_broken = 0, message["places"], ""
         elif event == "started":
             self._deaths = 0
-            charge = self._charges.get((message["run_id"], message["attempt"]))
-            if charge:
-                charge.pid, charge.worker = message["pid"], message.get("worker", "")
+            self._charges.started(message)
         elif event == "told":
-            self._write(message)
+            self._charges.told(message, self._worker)
         elif event == "lost":
-            key = message["run_id"], message["attempt"]
-            if key in self._charges:
-                self._lost(key, message["why"], counts=True)
+            self._charges.lost(message)
         elif event == "ended":
-            self._ended(message["run_id"], message["attempt"], message["code"])
+            self._charges.ended(message)
         elif event == "died":
             if message.get("why", "") not in ("", self._why_broken):
                 print(f"explorer: {message['why']}", file=sys.stderr)
             self._why_broken = message.get("why", "")
-            for key in list(self._charges):
-                self._lost(key, self._why_broken or endings.of_worker(message["code"]))
+            self._charges.lose(self._why_broken or endings.of_worker(message["code"]), self._deaths <= MOST_DEATHS)
             self._worker = None
             if self.settings.scheduler:
                 self.places = 0
             self._deaths += 1
             self._not_before = time.monotonic() + min(LONGEST_PAUSE, 0.5 * 2**self._deaths)
-
-    def _ended(self, run_id: str, attempt: int, code: int) -> None:
-        charge = self._charges.get((run_id, attempt))
-        if charge is None:
-            return
-        end = (FAILED, endings.of_child(code, self.settings)) if charge.killed is None else charge.end
-        self.store.end(run_id, attempt, *end)
-        del self._charges[run_id, attempt]
-        self._losses.pop(run_id, None)
-
-    def _write(self, message: dict[str, Any]) -> None:
-        """Write what a process tells that has no store; what is no longer in hand is told for nothing."""
-        key = message["run_id"], message["attempt"]
-        charge = self._charges.get(key)
-        if charge is None:
-            return
-        try:
-            reporter.write(self.store, message)
-        except Superseded:
-            if charge.stop_sent is None:
-                charge.stop_sent = time.monotonic()
-                self._worker.say(do="stop", run_id=key[0], attempt=key[1])
-
-    def _lost(self, key: tuple[str, int], why: str, counts: bool = False) -> None:
-        charge, losses = self._charges[key], self._losses.get(key[0], 0) + counts
-        if self.settings.scheduler:
-            again = losses <= MOST_LOSSES and charge.stop_sent is None
-        else:
-            again = charge.pid == 0 and self._deaths <= MOST_DEATHS
-        if again:
-            # It never began, or goes on from its checkpoint: its turn comes again, and nobody need know.
-            self.store.put_back(*key)
-            if losses:
-                self._losses[key[0]] = losses
-        else:
-            self.store.end(*key, INTERRUPTED, f"{why} {endings.KEPT}")
-            self._losses.pop(key[0], None)
-        del self._charges[key]
 
 
 def _sweep(settings: Settings) -> None:

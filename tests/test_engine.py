@@ -253,7 +253,7 @@ def test_a_diverged_run_ends_and_is_known(engine):
     assert engine.store.run(run_id).attempt == attempt
 
 
-def test_data_that_cannot_be_had_fail_with_the_remedy_and_other_runs_go_on(engine, no_keras_home):
+def test_data_that_cannot_be_had_fail_with_the_remedy_and_other_runs_go_on(no_keras_home, engine):
     no_keras_home.joinpath("datasets").mkdir(parents=True)
     (no_keras_home / "datasets" / "imdb.npz").write_bytes(b"not a zip file")
     run_id = engine.submit(RunConfig(dataset="imdb"), Demand(epochs=1))

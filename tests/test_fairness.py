@@ -316,7 +316,8 @@ def test_nobody_gets_a_second_place_while_one_without_any_waits(happenings):
 def idle(settings) -> Engine:
     """An engine that takes nothing from the queue."""
     engine = Engine(replace(settings, runs_at_once=2), warm=False)
-    engine._take_on = engine._look_after = lambda: None
+    engine._take_on = lambda: None
+    engine._charges.look_after = lambda worker: None
     yield engine
     engine.close()
 

@@ -18,6 +18,7 @@ import pytest
 
 from explorer import database, owners, postgres
 from explorer.__main__ import main
+from explorer.charges import Charges
 from explorer.child import job_of
 from explorer.commands import doctor
 from explorer.config import Demand, RunConfig, library_versions
@@ -395,7 +396,8 @@ def test_an_engine_whose_connection_was_lost_takes_its_name_anew_before_it_goes_
 def idle(settings: Settings, address: str) -> Engine:
     """An engine that takes nothing by itself."""
     engine = Engine(replace(settings, store=address), warm=False)
-    engine._take_on = engine._look_after = lambda: None
+    engine._take_on = lambda: None
+    engine._charges.look_after = lambda worker: None
     yield engine
     engine.close()
 
@@ -430,12 +432,12 @@ def test_a_run_that_was_taken_from_a_server_is_no_longer_trained_there(idle):
     [[told]] = _dealt(idle)
     said = []
     idle._worker.say = lambda **order: said.append(order) or True
-    Engine._look_after(idle)
+    Charges.look_after(idle._charges, idle._worker)
     assert told == run_id and not said
     idle.store.interrupt(idle._owner.name, "")
     idle.store.request(run_id, CONFIG, LONG, library_versions())
     assert idle.store.claim("another server").attempt > 1
-    Engine._look_after(idle)
+    Charges.look_after(idle._charges, idle._worker)
     assert said == [{"do": "stop", "run_id": run_id, "attempt": 1}]
     idle._charges.clear()
 

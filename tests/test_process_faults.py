@@ -46,10 +46,10 @@ def setting(engine: Engine) -> Iterator:
     before = engine.settings
 
     def change(**values: int) -> None:
-        engine.settings = replace(before, **values)
+        engine.settings = engine._charges.settings = replace(before, **values)
 
     yield change
-    engine.settings = before
+    change()
 
 
 @pytest.fixture
@@ -118,7 +118,7 @@ def test_a_child_that_hangs_is_ended_though_nobody_stops_it(engine, undisturbed,
                "theirs, and was ended.")])
 def test_a_child_that_hangs_while_it_writes_keeps_nobody_from_writing(
         engine, undisturbed, neighbour, setting, monkeypatch, silent, holding, why):
-    monkeypatch.setattr("explorer.engine.MOST_HOLDING_SECONDS", holding)
+    monkeypatch.setattr("explorer.charges.MOST_HOLDING_SECONDS", holding)
     config = CONFIG.with_(seed=30 + silent)
     run_id = engine.submit(config, LONG)
     pid = in_the_middle(engine, run_id)
@@ -147,7 +147,7 @@ def test_a_child_that_hangs_while_it_writes_keeps_nobody_from_writing(
 
 
 def test_a_worker_that_hangs_is_replaced(engine, setting, monkeypatch):
-    monkeypatch.setattr("explorer.engine.GRACE_SECONDS", 1.0)
+    monkeypatch.setattr("explorer.charges.GRACE_SECONDS", 1.0)
     first = CONFIG.with_(seed=3)
     run_id = engine.submit(first, LONG)
     in_the_middle(engine, run_id)

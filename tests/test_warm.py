@@ -25,7 +25,8 @@ LESSONS = {
 }
 # The same command as a program of its own, with these lessons in place of the page's.
 PROGRAM = """
-import sys
+import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # also where the tests run in the background
 from explorer.lessons import presets
 from tests import test_warm
 presets.LESSONS = test_warm.{lessons}
