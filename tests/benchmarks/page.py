@@ -17,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 
@@ -131,7 +132,26 @@ def answers(page: Page) -> float:
     return statistics.median(taken)
 
 
-def answers_under_load(page_at, home: Path, seed: int) -> dict[str, float]:
+def answers_without_browser(server: Server, seed: int) -> float:
+    """How long the server takes for the same: from the moved slider to the last of what it sends for it."""
+    taken = []
+
+    async def visit() -> None:
+        visitor = Visitor(server.port, f"dataset={DATASET}&seed={seed}")
+        await visitor.come()
+        assert await visitor.until(lambda one: one.is_drawn)
+        for number in range(CLICKS):
+            await asyncio.sleep(0.1 + 0.01 * number)
+            began = time.perf_counter()
+            assert await visitor.slide("dropout", 0.1 + 0.05 * (number % 2)) and not visitor.failures
+            taken.append(time.perf_counter() - began)
+        visitor.leave()
+
+    asyncio.run(visit())
+    return statistics.median(taken)
+
+
+def answers_under_load(page_at, server: Server, seed: int) -> dict[str, float]:
     """How long the page takes to answer a control while nothing trains, while two wide runs use all cores, and while
     the same browser also draws their curves on two other pages."""
     found = {}
@@ -140,7 +160,7 @@ def answers_under_load(page_at, home: Path, seed: int) -> dict[str, float]:
     page.wait_for_selector(".st-key-batch_norm input", state="attached")
     time.sleep(2)
     found["a control's answer, nothing trains [s]"] = answers(page)
-    settings, wide = Settings(home=home, data_dir=DATA_DIR), {}
+    settings, wide = Settings(home=server.home, data_dir=DATA_DIR), {}
     store = RunStore(settings.store_path)
     for other in (seed + 1, seed + 2):
         config = RunConfig(dataset=DATASET, hidden=(1024, 1024), seed=other)
@@ -150,6 +170,8 @@ def answers_under_load(page_at, home: Path, seed: int) -> dict[str, float]:
     while not all(map(store.epochs, wide)):
         time.sleep(0.1)
     found["a control's answer, two wide runs train on all cores [s]"] = answers(page)
+    with ThreadPoolExecutor() as threads:  # the test tool's loop runs in this one
+        found["the same, of the server alone [s]"] = threads.submit(answers_without_browser, server, seed).result()
     busy = [page_at(seed=other, hidden="1024-1024", epochs=100) for other in wide.values()]
     for other in busy:
         waited(other, POINT, 0.0)
@@ -209,7 +231,7 @@ def one_round(browser, figures: dict[str, list[float]], seed: int) -> None:
         note("a known run, from the control to its points [s]", statistics.median(
             page.evaluate(TYPE_AND_WATCH, [str(seed + number % 2), POINT]) for number in range(1, 10)))
         page.close()
-        for name, seconds in answers_under_load(page_at, home, seed).items():
+        for name, seconds in answers_under_load(page_at, server, seed).items():
             note(name, seconds)
         note("peak memory of the page's process [MB]", resident_mb(server.process.pid))
         note("peak memory of the idle worker [MB]", resident_mb(server.worker()))

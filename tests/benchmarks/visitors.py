@@ -219,6 +219,17 @@ class Visitor:
         self._ask(fragment=found[1], trigger=found[0])
         return True
 
+    async def slide(self, key: str, value: float, seconds: float = 60.0) -> bool:
+        """Move a slider. Returns: whether the page has answered in time."""
+        found = [state for state_id, state in self._states.items() if state_id.endswith(f"-{key}")]
+        if not found:
+            self.failures.append(f"no slider {key}")
+            return False
+        found[0].double_array_value.data[:] = [value]
+        drawn = self.runs_of_script[0]
+        self._ask()
+        return await self.until(lambda one: one.runs_of_script[0] > drawn and not one.is_running, seconds)
+
     # -- what it sends ------------------------------------------------------------------------------------
 
     def _ask(self, fragment: str = "", trigger: str = "", is_timer: bool = False,
