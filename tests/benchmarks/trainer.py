@@ -4,7 +4,7 @@ Use: python -m explorer bench [--rounds 3] [--row 0 --row 2 …]; needs EXPLORER
 
 The explorer's seconds run from the request to a warm worker until the last epoch is in the store, everything that the
 page records included. Each round has a worker of its own, so that the architecture is new to it; then the same
-architecture is asked for again with another seed. Memory is what the worker and its children hold at most, above what
+architecture is asked for again with other seeds. Memory is what the worker and its children hold at most, above what
 they hold before anything has been asked of them, read in a run of its own.
 
 The plain code's seconds are those of `fit` alone: its import, its reading and its making of the matrix are not counted.
@@ -66,8 +66,9 @@ DENSE_WORDS = 1_000
 LARGE, FEW_EPOCHS = 500_000, 4
 # With more than this at work already, times are not worth much.
 QUIET_LOAD = 0.5
-# How long the second request is trained: for the pace that its start is reckoned with.
-AGAIN_EPOCHS = 3
+# How long a later request of a known architecture is trained, for the pace that its start is reckoned with; and how
+# often it is asked for: an epoch of seconds varies by more than such a start takes.
+AGAIN_EPOCHS, AGAIN_TIMES = 3, 3
 NOT_FOR_THESE = "–"
 WARM_UP_SEEDS = count(1_000)
 
@@ -267,9 +268,9 @@ def main(rounds: int, chosen: list[int], data_dir: Path, alternatives: bool = Tr
                 others: dict[str, list[Answer]] = {way: [] for way in ALTERNATIVES if applies(way, config)}
                 for seed in range(rounds):
                     one = replace(config, seed=seed)
-                    first, second = _explorer(settings, one, epochs, other_seed=rounds + seed)
+                    first, later = _explorer(settings, one, epochs, rounds + AGAIN_TIMES * seed)
                     mine.append(first)
-                    again.append(second)
+                    again += later
                     notebook.append(plain(one, epochs, data_dir))
                     for way in others if alternatives else ():
                         others[way].append(alternative(way, one, epochs, data_dir))
@@ -295,13 +296,15 @@ def main(rounds: int, chosen: list[int], data_dir: Path, alternatives: bool = Tr
                     "IMDB words × layers", "epochs", "explorer", "plain", *ways], fits)
 
 
-def _explorer(settings: Settings, config: RunConfig, epochs: int, other_seed: int) -> tuple[Answer, Answer]:
-    """A run on a warm worker that does not know the architecture, then the same architecture with another seed."""
+def _explorer(settings: Settings, config: RunConfig, epochs: int, other_seed: int) -> tuple[Answer, list[Answer]]:
+    """A run on a warm worker that does not know the architecture, then the same architecture with other seeds."""
     engine = Engine(settings)
     try:
         settled(engine)
         _warm_up(engine, config)
-        return ours(engine, config, epochs), ours(engine, replace(config, seed=other_seed), AGAIN_EPOCHS)
+        first = ours(engine, config, epochs)
+        return first, [ours(engine, replace(config, seed=other_seed + number), AGAIN_EPOCHS)
+                       for number in range(AGAIN_TIMES)]
     finally:
         engine.close()
 
