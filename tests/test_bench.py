@@ -144,14 +144,14 @@ def test_what_is_not_installed_is_said(way, data_dir, hidden_libraries):
 
 
 def numbers(**values: float) -> dict:
-    return {"seconds": 2.0, "first": 0.5, "steady": 0.1, "start": 0.4, "fit": 8.0, "peak_mb": 900.0,
+    return {"seconds": 2.0, "first": 0.5, "steady": 0.1, "later": [0.1, 0.1], "fit": 8.0, "peak_mb": 900.0,
             "optimizer": "rmsprop", "accuracy": 0.87, "val_accuracy": [0.87], **values}
 
 
 @pytest.fixture
 def light(monkeypatch: pytest.MonkeyPatch) -> None:
     """The explorer's and the notebook's runs told instead of trained."""
-    monkeypatch.setattr(trainer, "_explorer", lambda *_, **__: (numbers(), numbers(start=0.125)))
+    monkeypatch.setattr(trainer, "_explorer", lambda *_, **__: (numbers(), [numbers(first=0.225)]))
     monkeypatch.setattr(trainer, "memory", lambda *_: 123.4)
     monkeypatch.setattr(trainer, "plain", lambda *_: numbers())
     monkeypatch.setattr(trainer, "ROWS", [("words", WORD_CONFIG, 3, 1 / 8, 250), ("images", IMAGE_CONFIG, 3, 1, 400)])
