@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import argparse
 import sys
+from importlib import import_module
 
 from explorer.database import StoreError
 from explorer.settings import SettingError, Settings
+
+COMMANDS = ("train", "warm", "runs", "doctor", "bench")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -15,16 +18,20 @@ def main(arguments: list[str] | None = None) -> int:
     Returns:
         The exit code: 0, 1 where the work failed, 2 where the command was not understood.
     """
-    from explorer.commands import bench, doctor, runs, train, warm
-
+    arguments = sys.argv[1:] if arguments is None else arguments
     parser = argparse.ArgumentParser(
         prog="python -m explorer", description="See neural networks overfit and be regularized, without the page.")
     commands = parser.add_subparsers(dest="command", required=True)
-    for command in (train, warm, runs, doctor, bench):
-        command.add_to(commands)
+    # Each by itself: `doctor` is to find what the others cannot be imported without.
+    for name in [name for name in COMMANDS if name in arguments[:1]] or COMMANDS:
+        import_module(f"explorer.commands.{name}").add_to(commands)
     given = parser.parse_args(arguments)
     try:
-        return given.run(given, Settings.from_environment())
+        settings = Settings.from_environment()
+        if given.command != "doctor":  # which says so among the rest
+            for remark in settings.remarks():
+                print(remark, file=sys.stderr)
+        return given.run(given, settings)
     except SettingError as error:
         print(error, file=sys.stderr)
         return 2

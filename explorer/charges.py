@@ -6,6 +6,7 @@ import json
 import time
 from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from explorer import endings, reporter
@@ -66,7 +67,7 @@ class Charges:
         self._charges: dict[Key, Charge] = {}
         self._last_job = 0
         self._losses: dict[str, int] = {}
-        self._silence, self._holding = Silence(), Silence()
+        self._silence, self._holding, self._unheeded = Silence(), Silence(), Silence()
 
     def __len__(self) -> int:
         return len(self._charges)
@@ -114,7 +115,8 @@ class Charges:
             return
         is_killed = charge.killed is not None
         end = charge.end if is_killed else (FAILED, endings.of_child(message["code"], self.settings))
-        self._store.end(*_key(message), *end)
+        # Who asked for it after the stop had been sent is not to be disappointed, see `RunStore.end`.
+        self._store.end(*_key(message), *end, obeyed=is_killed and end[0] == STOPPED)
         self._let_go(_key(message))
 
     def lost(self, message: Mapping[str, Any]) -> None:
@@ -161,18 +163,34 @@ class Charges:
 
     # -- watching them --------------------------------------------------------------------------------
 
-    def look_after(self, worker: WorkerProcess | Cluster) -> None:
-        """Pass stops on, and end what answers no more."""
+    def look_after(self, worker: WorkerProcess | Cluster, unread: Iterable[Mapping[str, Any]] = ()) -> None:
+        """Pass stops on, and end what answers no more.
+
+        Args:
+            worker: what trains them.
+            unread: what it has said and the engine has not dealt with yet, because the store cannot be written.
+        """
+        heard: dict[Key, list[Mapping[str, Any]]] = {}
+        for message in list(unread):
+            if message.get("event") == "died":
+                return
+            if "run_id" in message:
+                heard.setdefault(_key(message), []).append(message)
         signs: dict[int, list[Hashable]] = {}
         pids: dict[int, int] = {}
+        writer = self._store.database.writer() if self._charges else 0
         for key, charge in list(self._charges.items()):
+            news = heard.get(key, [])
+            if any(message["event"] in ("ended", "lost") for message in news):
+                continue  # its process is gone
+            pid = charge.pid or next((message["pid"] for message in news if message["event"] == "started"), 0)
             run = self._store.run(key[0])
             is_training = run is not None and run.attempt == key[1] and run.status == RUNNING
             # What waits for a place on a cluster, perhaps behind somebody else's, may be silent.
-            if charge.pid or not self.settings.scheduler:
-                pids[charge.job] = charge.pid
+            if pid or not self.settings.scheduler:
+                pids[charge.job] = pid
                 signs.setdefault(charge.job, []).append(
-                    (is_training, charge.pid, run and (run.phase, json.dumps(run.progress), run.seconds)))
+                    (is_training, pid, len(news), run and (run.phase, json.dumps(run.progress), run.seconds)))
             if charge.stop_sent is None:
                 # One that was given to another, while the database was out of reach, is of no use here any more.
                 if run and (run.stop or run.attempt != key[1]):
@@ -180,15 +198,17 @@ class Charges:
                 elif is_training and charge.demands and run.demands not in (charge.demands, ()):
                     charge.demands = run.demands
                     _say(worker, "demands", key, demands=reporter.plain(run.demands))
-            # One that has obeyed is left alone while others of its job are still being trained.
-            elif is_training and time.monotonic() - charge.stop_sent > GRACE_SECONDS:
+            # One that has obeyed is left alone while others of its job are still being trained; one that another
+            # keeps from writing its end has time.
+            elif is_training and self._unheeded.seconds(key, "stop", counts=writer in (0, pid)) > GRACE_SECONDS:
                 self._kill(worker, charge.job,
                            (STOPPED, "Training did not answer and was ended; what was reached is kept."))
-        self._end_the_silent(worker, {job: tuple(sign) for job, sign in signs.items()}, pids)
+        self._unheeded.keep([key for key, charge in list(self._charges.items()) if charge.stop_sent is not None])
+        self._end_the_silent(worker, writer, {job: tuple(sign) for job, sign in signs.items()}, pids)
 
-    def _end_the_silent(self, worker: WorkerProcess | Cluster, signs: Mapping[int, Hashable],
+    def _end_the_silent(self, worker: WorkerProcess | Cluster, writer: int, signs: Mapping[int, Hashable],
                         pids: Mapping[int, int]) -> None:
-        most, writer = self.settings.max_silent_seconds, self._store.database.writer() if signs else 0
+        most = self.settings.max_silent_seconds
         self._silence.keep(signs)
         self._holding.keep([job for job in signs if writer and writer == pids[job]])
         for job, sign in signs.items():
@@ -196,7 +216,9 @@ class Charges:
             is_held_up = writer not in (0, pids[job])
             if self._silence.seconds(job, sign, counts=not is_held_up) > most:
                 self._kill(worker, job, (FAILED, endings.of_silence(most)))
-            elif writer and writer == pids[job] and self._holding.seconds(job, sign) > MOST_HOLDING_SECONDS:
+            # Who waits for a slow disk does not hang, and could not be ended either.
+            elif writer and writer == pids[job] and self._holding.seconds(
+                    job, sign, counts=not _waits_for_disk(writer)) > MOST_HOLDING_SECONDS:
                 self._kill(worker, job, (FAILED, endings.of_holding(MOST_HOLDING_SECONDS)))
 
     def _kill(self, worker: WorkerProcess | Cluster, job: int, end: tuple[str, str]) -> None:
@@ -205,7 +227,7 @@ class Charges:
             if charge.job != job:
                 continue
             if charge.killed is None:
-                charge.killed, charge.end = time.monotonic(), end
+                charge.end, charge.killed = end, time.monotonic()
                 _say(worker, "kill", key)
             elif time.monotonic() - charge.killed > GRACE_SECONDS:
                 worker.kill()
@@ -213,6 +235,14 @@ class Charges:
 
 def _key(message: Mapping[str, Any]) -> Key:
     return message["run_id"], message["attempt"]
+
+
+def _waits_for_disk(pid: int) -> bool:
+    """Whether a process can do nothing, not even end, before the disk has answered."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "D"
+    except (OSError, IndexError):
+        return False
 
 
 def _stop(worker: WorkerProcess | Cluster, key: Key, charge: Charge) -> None:

@@ -190,7 +190,7 @@ class Engine:
                     self._heed(message)
             self.store.interrupt(self._owner.name, "The explorer was closed while this run was training.")
         except STORE_ERRORS as error:  # the next engine will do it
-            print(f"explorer: {getattr(error, 'why', error)}", file=sys.stderr)
+            _complain(f"explorer: {getattr(error, 'why', error)}")
         finally:
             self._owner.release()
             self.store.close()
@@ -228,22 +228,23 @@ class Engine:
                 # Another program may hold the store, the disk be full, processes run short: the queue waits, it is
                 # not lost, and this thread must outlive it all.
                 if not isinstance(error, STORE_ERRORS):
-                    traceback.print_exc()
-                print(f"explorer: trying again in a second ({getattr(error, 'why', error)})", file=sys.stderr)
+                    _complain(traceback.format_exc())
+                _complain(f"explorer: trying again in a second ({getattr(error, 'why', error)})")
                 self._closing.wait(1)
             self._wake.wait(TICK_SECONDS if self._charges else IDLE_SECONDS)
             self._wake.clear()
 
     def _watch(self) -> None:
-        while not self._closing.is_set():
+        # As long as the engine's own thread: that may be waiting for what is to be ended here.
+        while not self._closing.is_set() or self._threads[0].is_alive():
             worker = self._worker  # it may be gone in a moment
             try:
                 if worker:
-                    self._charges.look_after(worker)
+                    self._charges.look_after(worker, self._post)
             except STORE_ERRORS:
                 pass  # the engine's own thread has the same trouble, and says so
             except Exception:  # this thread, too, must outlive it all
-                traceback.print_exc()
+                _complain(traceback.format_exc())
             self._look.wait(TICK_SECONDS if self._charges else IDLE_SECONDS)
             self._look.clear()
 
@@ -357,7 +358,7 @@ class Engine:
             except STORE_ERRORS:
                 raise
             except Exception:  # it would come again for ever, and nothing else be read
-                traceback.print_exc()
+                _complain(traceback.format_exc())
                 self._charges.give_up(self._post[0])
             self._post.popleft()
 
@@ -378,7 +379,7 @@ class Engine:
             self._charges.ended(message)
         elif event == "died":
             if message.get("why", "") not in ("", self._why_broken):
-                print(f"explorer: {message['why']}", file=sys.stderr)
+                _complain(f"explorer: {message['why']}")
             self._why_broken = message.get("why", "")
             self._charges.lose(self._why_broken or endings.of_worker(message["code"]), self._deaths <= MOST_DEATHS)
             self._worker = None
@@ -386,6 +387,14 @@ class Engine:
                 self.places = 0
             self._deaths += 1
             self._not_before = time.monotonic() + min(LONGEST_PAUSE, 0.5 * 2**self._deaths)
+
+
+def _complain(text: str) -> None:
+    """Tell the operator; the log may lie on the very disk that is full, or nobody read it any more."""
+    try:
+        print(text, file=sys.stderr)
+    except (OSError, ValueError):
+        pass
 
 
 def _sweep(settings: Settings) -> None:

@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager
 from typing import Any
 
 from explorer import turns
-from explorer.stored import FAILED, QUEUED, RUNNING, Run, Work, read_run, read_work
+from explorer.stored import FAILED, QUEUED, RUNNING, STOPPED, Run, Work, read_run, read_work
 
 # Of those who want one run so many are kept. Who comes later watches it all the same.
 MOST_WISHES = 500
@@ -70,13 +70,19 @@ class Queue:
         return taken
 
     def put_back(self, run_id: str, attempt: int) -> None:
-        """Return a run that never began to its old place in the queue, and its turn to whoever had it."""
+        """Return a run that never began to its old place in the queue, and its turn to whoever had it.
+
+        One that was to be stopped meanwhile is stopped.
+        """
         with self._write() as db:
             if db.execute("UPDATE runs SET status = ?, owner = '', phase = '' WHERE run_id = ? AND attempt = ? "
                           "AND status = ?", (QUEUED, run_id, attempt, RUNNING)).rowcount:
                 db.execute("UPDATE persons SET turn = wishes.turn FROM wishes WHERE run_id = ? AND served = 1 "
                            "AND wishes.person = persons.person AND wishes.turn < persons.turn", (run_id,))
                 db.execute("UPDATE wishes SET served = 0 WHERE run_id = ?", (run_id,))
+                if db.execute("UPDATE runs SET status = ?, demands = '[]', stop = 0 WHERE run_id = ? AND stop = 1",
+                              (STOPPED, run_id)).rowcount:
+                    forget_wishes(db, run_id)
 
     def rivals(self, run_id: str, only: Iterable[str] | None = None) -> int:
         """How many persons have something waiting besides the one whose turn took this run."""

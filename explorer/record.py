@@ -86,7 +86,7 @@ class Record:
             self.close(said, message or farewell(said), obeyed=True)
         else:
             self.close(STOPPED, f"Stopped after {self.settings.max_seconds:,} seconds, the most one run may train "
-                                "at a time here.")
+                                "at a time here; Continue goes on from there.")
 
     def close(self, status: str, message: str, obeyed: bool = False, score: dict[str, Any] | None = None) -> None:
         if not self._is_closed:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import os
 import re
 import sys
@@ -22,19 +23,27 @@ _ADDRESS = re.compile(
     r"(?P<name>/[^:@/?#\s]*)?(?:\?[^@#?\s]*)?")
 
 
+# A training process that has imported its libraries and holds a small network takes some 450 MB.
+LEAST_MEMORY_MB = 500
+
+
 class SettingError(ValueError):
     """An environment variable that cannot be used; the message names it, what is allowed, what came."""
 
 
-def unusable_store(settings: Settings, error: Exception, to_visitors: bool = False) -> SettingError:
+class UnusableStore(SettingError):
+    """The store cannot be opened where a variable says that it is."""
+
+
+def unusable_store(settings: Settings, error: Exception, to_visitors: bool = False) -> UnusableStore:
     """What is said where the store cannot be opened; visitors are not told where a database is."""
     if settings.store and not isinstance(error, OSError):
         if to_visitors:
-            return SettingError(f"EXPLORER_STORE: expected a PostgreSQL database that can be used ({error}).")
-        return SettingError(f"EXPLORER_STORE: expected a PostgreSQL database that can be used, received "
-                            f"{shown_address(settings.store)!r} ({getattr(error, 'why', error)}).")
-    return SettingError(f"EXPLORER_HOME: expected a folder on a local disk that can be written, received "
-                        f"{str(settings.home)!r} ({error}).")
+            return UnusableStore(f"EXPLORER_STORE: expected a PostgreSQL database that can be used ({error}).")
+        return UnusableStore(f"EXPLORER_STORE: expected a PostgreSQL database that can be used, received "
+                             f"{shown_address(settings.store)!r} ({getattr(error, 'why', error)}).")
+    return UnusableStore(f"EXPLORER_HOME: expected a folder on a local disk that can be written, received "
+                         f"{str(settings.home)!r} ({error}).")
 
 
 def default_home(environ: Mapping[str, str], platform: str = sys.platform) -> Path:
@@ -174,9 +183,27 @@ class Settings:
                 least = SMALLEST.get(one.name, 1)
                 if not text.isascii() or not text.isdigit() or len(text) > 15 or int(text) < least:
                     raise SettingError(f"{name}: expected a whole number of {least} or more, received {text!r}.")
+                if one.name == "max_memory_mb" and 0 < int(text) < LEAST_MEMORY_MB:
+                    raise SettingError(f"{name}: expected 0 for no limit, or a whole number of {LEAST_MEMORY_MB} or "
+                                       f"more, for a training process takes nearly as much before it has a network; "
+                                       f"received {text!r}.")
                 values[one.name] = int(text)
         values.setdefault("home", default_home(environ))
         return cls(**values)
+
+    def remarks(self, environ: Mapping[str, str] | None = None) -> list[str]:
+        """What can be used but is hardly meant: sentences for an operator."""
+        known = {f"EXPLORER_{one.name.upper()}" for one in fields(self)}
+        found = []
+        for name in sorted(os.environ if environ is None else environ):
+            if name.startswith("EXPLORER_") and name not in known:
+                near = difflib.get_close_matches(name, known, 1)
+                found.append(f"{name} means nothing to the explorer and has no effect"
+                             f"{f'; {near[0]} would have one' if near else ''}.")
+        if self.data_dir and not self.data_dir.is_dir():
+            found.append(f"EXPLORER_DATA_DIR: expected a folder with imdb.npz and mnist.npz, received "
+                         f"{str(self.data_dir)!r}, which is none.")
+        return found
 
     def as_dict(self) -> dict[str, object]:
         """The settings as JSON can carry them to another process, on a command line that everybody may read.

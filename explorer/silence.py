@@ -27,9 +27,9 @@ class Silence:
 
     def __init__(self, clock: Callable[[], float] = time.monotonic):
         self._clock = clock
-        self._jobs: dict[int, _Job] = {}
+        self._jobs: dict[Hashable, _Job] = {}
 
-    def seconds(self, job: int, sign: Hashable, counts: bool = True) -> float:
+    def seconds(self, job: Hashable, sign: Hashable, counts: bool = True) -> float:
         """How long the job has given this very sign, and no other, as far as somebody looked.
 
         Args:
@@ -45,6 +45,6 @@ class Silence:
         known.looked = now
         return known.seconds
 
-    def keep(self, jobs: Collection[int]) -> None:
+    def keep(self, jobs: Collection[Hashable]) -> None:
         """Forget all others."""
         self._jobs = {job: known for job, known in self._jobs.items() if job in jobs}

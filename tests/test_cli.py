@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from explorer.address import parse
+from explorer.commands import doctor
 from explorer.config import Demand, RunConfig
 from explorer.settings import Settings
 from explorer.store import RunStore
@@ -110,3 +111,41 @@ def test_doctor_says_what_to_do_about_a_damaged_file_and_a_damaged_store(tmp_pat
 def test_an_unusable_setting_is_named(tmp_path):
     done = explorer(tmp_path, "doctor", EXPLORER_MAX_EPOCHS="many")
     assert done.returncode == 2 and "EXPLORER_MAX_EPOCHS: expected a whole number" in done.stderr
+
+
+def test_doctor_names_what_is_missing_and_what_is_of_another_version(tmp_path, capsys):
+    wanted = tmp_path / "requirements.txt"
+    wanted.write_text("# the page\nnumpy>=1.0,<1.1\npandas>=1.0\nno-such-package>=1\n")
+    amiss: list[str] = []
+    assert doctor._versions(wanted, amiss) is False
+    assert amiss[0] == "Missing: no-such-package. Run: pip install -r requirements.txt"
+    assert "numpy>=1.0,<1.1 (found " in amiss[1] and "pandas" not in amiss[1]
+
+
+def test_doctor_runs_where_the_others_cannot_be_imported(tmp_path):
+    (tmp_path / "pandas.py").write_text("raise ImportError('not here')\n")
+    (tmp_path / "numpy.py").write_text("raise ImportError('not here')\n")
+    done = subprocess.run(
+        [sys.executable, "-c", "import sys\nfrom importlib import metadata\nreal = metadata.version\n"
+         "def version(name):\n    if name in ('numpy', 'pandas'): raise metadata.PackageNotFoundError(name)\n"
+         "    return real(name)\nmetadata.version = version\n"
+         "from explorer.__main__ import main\nsys.exit(main(['doctor']))"],
+        capture_output=True, text=True, timeout=60,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), str(ROOT)]), "EXPLORER_HOME": str(tmp_path)})
+    assert done.returncode == 1 and "Missing: numpy, pandas. Run: pip install -r requirements.txt" in done.stdout
+    assert done.stderr == ""
+
+
+def test_a_variable_that_means_nothing_is_named(tmp_path):
+    done = explorer(tmp_path, "runs", "list", EXPLORER_MAX_EPOCH="2", EXPLORER_DATA_DIR=str(tmp_path / "gone"))
+    assert done.returncode == 0
+    first, second = done.stderr.splitlines()
+    assert first == ("EXPLORER_MAX_EPOCH means nothing to the explorer and has no effect; EXPLORER_MAX_EPOCHS would "
+                     "have one.")
+    assert second.startswith("EXPLORER_DATA_DIR: expected a folder") and "gone" in second
+
+
+def test_a_damaged_store_is_not_set_aside_in_silence(tmp_path):
+    (tmp_path / "runs.sqlite3").write_bytes(b"no database" * 1_000)
+    done = explorer(tmp_path, "runs", "list")
+    assert done.returncode == 0 and "damaged and has been set aside as" in done.stderr

@@ -22,7 +22,7 @@ from explorer import checkpoints, cluster, remote, reporter
 from explorer.assignment import Assignment
 from explorer.child import job_of
 from explorer.cluster import Cluster
-from explorer.commands import doctor
+from explorer.commands import findings
 from explorer.config import Demand, RunConfig
 from explorer.devices import Gpu, Hardware
 from explorer.engine import Engine
@@ -241,10 +241,10 @@ def whole(engine: Engine, run_id: str) -> list[dict]:
 def test_doctor_says_of_a_scheduler_that_does_not_answer_what_to_do(settings, monkeypatch):
     monkeypatch.setattr(cluster, "CONNECT_SECONDS", 0.2)
     amiss: list[str] = []
-    doctor._cluster(settings, amiss)
+    findings._cluster(settings, amiss)
     assert amiss == []
     address = f"tcp://127.0.0.1:{free_port()}"
-    doctor._cluster(replace(settings, scheduler=address), amiss)
+    findings._cluster(replace(settings, scheduler=address), amiss)
     assert len(amiss) == 1 and f"{address} (EXPLORER_SCHEDULER) does not answer" in amiss[0]
 
 
@@ -255,7 +255,7 @@ def test_runs_spread_stop_and_continue_as_they_do_here(engine, cluster_of_two, t
         reached(engine, run_id, 3)  # live: the epochs come while it trains
     assert {cluster_of_two.worker_at(where(engine, run_id)) for run_id in (first, second)} == {"a", "b"}
     amiss: list[str] = []
-    doctor._cluster(engine.settings, amiss)
+    findings._cluster(engine.settings, amiss)
     assert amiss == [] and f"{cluster_of_two.address}: 2 runs at a time" in capsys.readouterr().out
     for run_id in (first, second):
         asked = time.monotonic()

@@ -317,7 +317,7 @@ def idle(settings) -> Engine:
     """An engine that takes nothing from the queue."""
     engine = Engine(replace(settings, runs_at_once=2), warm=False)
     engine._take_on = lambda: None
-    engine._charges.look_after = lambda worker: None
+    engine._charges.look_after = lambda *_: None
     yield engine
     engine.close()
 

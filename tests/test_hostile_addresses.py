@@ -200,6 +200,34 @@ def test_markup_in_an_address_is_shown_as_the_text_that_it_is(visit, language): 
 
 
 @pytest.mark.browser
+def test_an_open_page_takes_no_file(visit):  # noqa: F811
+    # Streamlit has a door for files whether a page asks for one or not; it is open to whoever has a session.
+    tab = visit("").ready()
+    answers = tab.page.evaluate("""async () => {
+        const names = await new Promise(done => {
+            const socket = window.keptOpen = new WebSocket(`ws://${location.host}/_stcore/stream`, ["streamlit"]);
+            socket.binaryType = "arraybuffer";
+            socket.onopen = () => socket.send(new Uint8Array([0x5a, 0]));
+            socket.onmessage = message => {
+                const text = new TextDecoder("latin1").decode(message.data);
+                const found = text.match(/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}/g) || [];
+                if (found.length > 1) done(found);  // its run of the script has a name as well
+            };
+        });
+        const token = (document.cookie.match(/_streamlit_xsrf=([^;]+)/) || [])[1] || "";
+        const answers = [];
+        for (const name of names) {
+            const form = new FormData();
+            form.append("file", new Blob(["x".repeat(10000)]), "a.bin");
+            answers.push((await fetch(`/_stcore/upload_file/${name}/one`,
+                                      {method: "PUT", headers: {"X-Xsrftoken": token}, body: form})).status);
+        }
+        return answers;
+    }""")
+    assert 413 in answers and 204 not in answers
+
+
+@pytest.mark.browser
 @pytest.mark.parametrize("target", [
     "/../../etc/passwd", "/..%2f..%2fetc/passwd", "/%2e%2e/%2e%2e/etc/passwd", "//etc/passwd",
     "/media/../../etc/passwd", "/app/static/../../../etc/passwd", "/component/x/../../../etc/passwd", "/runs.sqlite3",

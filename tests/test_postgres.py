@@ -20,7 +20,7 @@ from explorer import database, owners, postgres
 from explorer.__main__ import main
 from explorer.charges import Charges
 from explorer.child import job_of
-from explorer.commands import doctor
+from explorer.commands import findings
 from explorer.config import Demand, RunConfig, library_versions
 from explorer.database import StoreError
 from explorer.engine import Engine
@@ -244,10 +244,10 @@ def test_runs_move_from_the_file_to_the_database_and_back_with_two_commands(addr
 def test_doctor_tells_which_store_is_used_and_whether_it_answers(cluster, store, address, settings, capsys):
     ask(store)
     amiss: list[str] = []
-    doctor._store(replace(settings, store=guarded(cluster, named(store))), amiss)
+    findings._store(replace(settings, store=guarded(cluster, named(store))), amiss)
     said = capsys.readouterr().out
     assert f"postgresql://{GUARDED}@/{named(store)}, " in said and "1 queued" in said and not amiss
-    doctor._store(replace(settings, store=guarded(cluster, "nowhere")), amiss)
+    findings._store(replace(settings, store=guarded(cluster, "nowhere")), amiss)
     [remedy] = amiss
     assert remedy.startswith("EXPLORER_STORE: expected") and '"nowhere" does not exist' in remedy
     assert PASSWORD not in said + remedy
@@ -397,7 +397,7 @@ def idle(settings: Settings, address: str) -> Engine:
     """An engine that takes nothing by itself."""
     engine = Engine(replace(settings, store=address), warm=False)
     engine._take_on = lambda: None
-    engine._charges.look_after = lambda worker: None
+    engine._charges.look_after = lambda *_: None
     yield engine
     engine.close()
 

@@ -25,7 +25,7 @@ def test_the_servers_settings_hold():
     assert found["client"]["showErrorDetails"] == "none"  # a traceback tells paths and versions to a visitor
     assert found["browser"]["gatherUsageStats"] is False
     assert found["runner"]["postScriptGC"] is False
-    assert found["server"]["maxUploadSize"] == found["server"]["maxWidgetStateSize"] == 1  # megabytes
+    assert found["server"]["maxUploadSize"] == 0 and found["server"]["maxWidgetStateSize"] == 1  # megabytes
     assert "enableXsrfProtection" not in found["server"] and "enableCORS" not in found["server"]  # on by default
 
 

@@ -72,3 +72,9 @@ def test_the_class_wall_can_be_taken_off_the_page():
 def test_an_unknown_device_is_refused_by_its_name():
     with pytest.raises(SettingError, match="EXPLORER_DEVICE: expected any or cpu, received 'gpu'"):
         Settings.from_environment({"EXPLORER_DEVICE": "gpu"})
+
+
+def test_a_memory_limit_in_which_nothing_trains_is_refused():
+    with pytest.raises(SettingError, match="EXPLORER_MAX_MEMORY_MB: expected 0 for no limit, or .* 500 or more.*'100'"):
+        Settings.from_environment({"EXPLORER_MAX_MEMORY_MB": "100"})
+    assert Settings.from_environment({"EXPLORER_MAX_MEMORY_MB": "0"}).max_memory_mb == 0

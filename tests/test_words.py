@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from explorer import charts, comparison, history, overlay, prediction, sweep, words
+from explorer import charts, comparison, endings, history, overlay, prediction, sweep, words
 from explorer.address import parse
 from explorer.catalogue import DATASETS
+from explorer.child import NO_SPACE, TOO_LARGE
 from explorer.config import KINDS, Demand, RunConfig
 from explorer.lessons import MEASURES
 from explorer.settings import Settings
@@ -21,6 +22,7 @@ from explorer.words import LANGUAGES, WRITTEN, say, texts
 
 ROOT = Path(__file__).resolve().parents[1]
 OTHERS = sorted(set(LANGUAGES) - {WRITTEN})
+LIMITS, UNLIMITED = Settings(home=ROOT, max_memory_mb=2_000), Settings(home=ROOT)
 CONTROLS = [field.name for field in (*fields(RunConfig), *fields(Demand))] + ["regularizer"]
 # Keys that the code puts together from a name; each must be there for every such name.
 FAMILIES = {
@@ -131,6 +133,15 @@ def test_a_stored_message_is_told_in_another_language_with_its_values():
     told = words.translated(written, "ko")
     assert "SIGKILL" in told and "signal" not in told and re.search("에포크는 모두 남아", told)
     assert words.translated(written, "en") == written
+
+
+@pytest.mark.parametrize("written", [
+    endings.of_child(0, LIMITS), endings.of_child(1, LIMITS), endings.of_child(-9, LIMITS),
+    endings.of_child(NO_SPACE, LIMITS), endings.of_child(TOO_LARGE, LIMITS), endings.of_child(TOO_LARGE, UNLIMITED),
+    f"{endings.of_worker(-11)} {endings.KEPT}", endings.of_silence(300), endings.of_holding(20.0),
+    endings.NOT_UNDERSTOOD])
+def test_every_ending_of_a_training_process_has_every_language(written):
+    assert re.fullmatch(r"[^a-z]*", re.sub(r"SIG\w+|Continue", "", words.translated(written, "ko")))
 
 
 @pytest.mark.parametrize("params", [

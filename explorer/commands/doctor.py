@@ -3,26 +3,17 @@
 from __future__ import annotations
 
 import argparse
-import json
 import platform
-import queue
-import shutil
-import subprocess
-import sys
+import re
 from importlib import metadata
+from pathlib import Path
 from typing import Any
 
-from explorer import cluster, remote
-from explorer.catalogue import DATASETS
-from explorer.data import files
-from explorer.database import STORE_ERRORS
-from explorer.devices import Hardware
-from explorer.settings import SettingError, Settings, unusable_store
-from explorer.store import RunStore
+from explorer.settings import Settings
 
-LIBRARIES = ("streamlit", "tensorflow", "tensorflow-cpu", "keras", "numpy", "pandas", "altair", "scikit-learn")
-# Below this, a store or a checkpoint may not find room.
-LITTLE_DISK_MB = 500
+REQUIREMENTS = Path(__file__).resolve().parents[2] / "requirements.txt"
+# Either of them will do.
+INSTEAD = {"tensorflow": "tensorflow-cpu"}
 
 
 def add_to(commands: Any) -> None:
@@ -33,126 +24,58 @@ def add_to(commands: Any) -> None:
 def run(given: argparse.Namespace, settings: Settings) -> int:
     """Print the findings. Returns: 1 where something is amiss, else 0."""
     amiss: list[str] = []
-    _versions(amiss)
-    _devices(amiss)
-    _datasets(settings, amiss)
-    _store(settings, amiss)
-    _cluster(settings, amiss)
+    if _versions(REQUIREMENTS, amiss):
+        from explorer.commands import findings  # it needs what has just been looked for
+
+        amiss += settings.remarks()
+        findings.look(settings, amiss)
     print("\nAll is well." if not amiss else "\nTo do:")
     for remedy in amiss:
         print(f"  - {remedy}")
     return 1 if amiss else 0
 
 
-def _versions(amiss: list[str]) -> None:
+def _versions(requirements: Path, amiss: list[str]) -> bool:
+    """Whether everything is there that the explorer needs, of whatever version."""
     print("Versions")
     print(f"  Python {platform.python_version()} on {platform.system()} {platform.machine()}")
-    found = set()
-    for name in LIBRARIES:
-        try:
-            print(f"  {name} {metadata.version(name)}")
-            found.add(name)
-        except metadata.PackageNotFoundError:
+    missing, others = [], []
+    for line in requirements.read_text(encoding="utf-8").splitlines():
+        wanted = re.match(r"([A-Za-z0-9-]+)(\S*)", line)
+        if not wanted:
             continue
-    missing = [name for name in LIBRARIES if name not in found | {"tensorflow-cpu", "tensorflow"}]
-    if not found & {"tensorflow", "tensorflow-cpu"}:
-        missing.append("tensorflow")
+        name, versions = wanted.groups()
+        found = _version(name) or _version(INSTEAD.get(name, name))
+        if not found:
+            missing.append(name)
+            continue
+        print(f"  {' '.join(found)}")
+        if not _is_within(found[1], versions):
+            others.append(f"{name}{versions} (found {found[1]})")
     if missing:
         amiss.append(f"Missing: {', '.join(missing)}. Run: pip install -r requirements.txt")
+    if others:
+        amiss.append(f"Of another version than the explorer is made for: {', '.join(others)}. Run: pip install -r "
+                     "requirements.txt")
+    return not missing
 
 
-def _devices(amiss: list[str]) -> None:
-    print("Devices")
-    answer = subprocess.run([sys.executable, "-m", "explorer.devices"], capture_output=True, text=True)
+def _version(name: str) -> tuple[str, str] | None:
     try:
-        hardware = Hardware.from_dict(json.loads(answer.stdout.splitlines()[-1]))
-    except (IndexError, ValueError):
-        last = (answer.stderr.strip().splitlines() or ["no message"])[-1]
-        amiss.append(f"TensorFlow does not start ({last}). Install it again: pip install --force-reinstall tensorflow")
-        return
-    print(f"  {hardware.cpu}, {hardware.cores} cores, {hardware.memory_mb:,} MB of memory")
-    for gpu in hardware.gpus:
-        print(f"  {hardware.label(f'gpu:{gpu.index}')}")
-    if not hardware.gpus:
-        print("  no graphics card, which is fine: everything runs on the processor")
+        return name, metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return None
 
 
-def _datasets(settings: Settings, amiss: list[str]) -> None:
-    print("Data")
-    for info in DATASETS.values():
-        if not info.file:
-            print(f"  {info.name}: embedded")
-            continue
-        path = files.find(info, settings)
-        if path is None:
-            print(f"  {info.name}: not here; fetched when first used ({info.bytes / 1e6:.0f} MB), or put {info.file} "
-                  f"into {files.folders(settings)[0]}")
-            continue
-        same = files.checksum(path) == info.sha256
-        verdict = "checksum as Keras's own" if same else "checksum differs from Keras's own file"
-        print(f"  {info.name}: {path}, {path.stat().st_size:,} bytes, {verdict}")
-        reason = _unreadable(info.name, path)
-        if reason:
-            amiss.append(str(files.unreadable(info, path, reason)))
-    if settings.data_dir and not settings.data_dir.is_dir():
-        amiss.append(f"EXPLORER_DATA_DIR is {settings.data_dir}, which is no folder.")
+def _is_within(version: str, wanted: str) -> bool:
+    """Whether a version is in a range like `>=1.67,<2`."""
+    have = _numbers(version)
+    for limit in filter(None, wanted.split(",")):
+        number = _numbers(limit.lstrip("<>="))
+        if not (have >= number if limit.startswith(">=") else have[:len(number)] < number):
+            return False
+    return True
 
 
-def _unreadable(name: str, path: Any) -> str:
-    from explorer.data import imdb, mnist
-
-    try:
-        (imdb if name == "imdb" else mnist).read(path)
-    except (ValueError, OSError) as error:
-        return str(error)
-    return ""
-
-
-def _store(settings: Settings, amiss: list[str]) -> None:
-    print("Store")
-    try:
-        existed = bool(settings.store) or settings.store_path.exists()
-        store = RunStore(settings.store_place)
-        counts, size = store.counts(), store.database.size()
-    except (OSError, *STORE_ERRORS) as error:
-        amiss.append(str(unusable_store(settings, error)) if settings.store else
-                     f"{settings.store_path} cannot be used ({error}). Set EXPLORER_HOME to a folder on a local disk.")
-        return
-    if store.set_aside:
-        amiss.append(f"The store was damaged and has been set aside as {store.set_aside}; a new one has been begun.")
-    runs = ", ".join(f"{count} {status}" for status, count in sorted(counts.items())) or "no runs yet"
-    print(f"  {store.database.where}, {size:,} bytes, {'' if existed else 'new, '}{runs}")
-    settings.home.mkdir(parents=True, exist_ok=True)
-    kept = list(settings.checkpoints.glob("*.npz"))
-    print(f"  {len(kept)} checkpoints, {sum(path.stat().st_size for path in kept):,} bytes of at most "
-          f"{settings.checkpoint_mb:,} MB")
-    free = shutil.disk_usage(settings.home).free // 1_000_000
-    print(f"  {free:,} MB free on its disk")
-    if free < LITTLE_DISK_MB:
-        amiss.append(f"Only {free:,} MB are free on the disk of {settings.home}: free some space.")
-
-
-def _cluster(settings: Settings, amiss: list[str]) -> None:
-    if not settings.scheduler:
-        return
-    print("Cluster")
-    heard: queue.Queue[dict[str, Any]] = queue.Queue()
-    try:
-        cluster.require()
-        line = cluster.Cluster(settings, heard.put)
-    except SettingError as error:
-        amiss.append(str(error))
-        return
-    try:
-        # A worker that has just been started has to import its libraries first.
-        message = heard.get(timeout=remote.START_SECONDS + cluster.NO_WORKER_SECONDS)
-    except queue.Empty:
-        message = {"event": "died", "why": f"The workers at {settings.scheduler} (EXPLORER_SCHEDULER) do not answer."}
-    finally:
-        line.close()
-    if message["event"] == "died":
-        amiss.append(message["why"])
-        return
-    hardware = Hardware.from_dict(message["hardware"])
-    cards = ", ".join(hardware.label(f"gpu:{gpu.index}") for gpu in hardware.gpus) or "no graphics card"
-    print(f"  {settings.scheduler}: {message['places']} runs at a time; {hardware.cpu}, {cards}")
+def _numbers(version: str) -> list[int]:
+    return [int(part) for part in re.match(r"[0-9.]*", version)[0].split(".") if part]

@@ -38,11 +38,20 @@ def add_to(commands: argparse._SubParsersAction) -> None:
     taking.set_defaults(run=_import)
 
 
+def say_set_aside(store: RunStore) -> None:
+    """Tell of a damaged store where there was one."""
+    if store.set_aside:
+        print(f"The store was damaged and has been set aside as {store.set_aside}; a new one has been begun.",
+              file=sys.stderr)
+
+
 def _open(settings: Settings) -> RunStore:
     try:
-        return RunStore(settings.store_place)
+        store = RunStore(settings.store_place)
     except (OSError, *STORE_ERRORS) as error:
         raise unusable_store(settings, error) from error
+    say_set_aside(store)
+    return store
 
 
 def _list(given: argparse.Namespace, settings: Settings) -> int:

@@ -11,6 +11,7 @@ from typing import Any
 
 from explorer import diagnosis, history, naming, verdict
 from explorer.commands.bar import Bar
+from explorer.commands.runs import say_set_aside
 from explorer.config import DEMAND_KINDS, KINDS, Demand, RunConfig
 from explorer.data import default_dataset
 from explorer.database import STORE_ERRORS
@@ -40,7 +41,8 @@ def add_to(commands: Any) -> None:
             parser.add_argument(option, dest=name, nargs="?", const="true", metavar="true|false", help=_escaped(words))
         else:
             parser.add_argument(option, dest=name, metavar=name.upper(), help=_escaped(words))
-    parser.add_argument("--json", action="store_true", help="print one JSON object an epoch on standard output")
+    parser.add_argument("--json", action="store_true",
+                        help="print one JSON object an epoch on standard output, and a last one with the result")
     parser.set_defaults(run=run)
 
 
@@ -60,8 +62,7 @@ def run(given: argparse.Namespace, settings: Settings) -> int:
     try:
         while demand.device.startswith("gpu") and engine.hardware is None and not engine.is_broken:
             time.sleep(POLL_SECONDS)
-        if engine.store.set_aside:
-            print(f"The store was damaged and has been set aside as {engine.store.set_aside}.", file=sys.stderr)
+        say_set_aside(engine.store)
         try:
             run_id = engine.submit(config, demand)
         except (FieldError, DeviceError, QueueFull) as error:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from explorer import naming, stacking
 from explorer.catalogue import DATASETS
 from explorer.commands.bar import Bar
+from explorer.commands.runs import say_set_aside
 from explorer.comparison import SEEDS
 from explorer.config import Demand, RunConfig
 from explorer.data import EMBEDDED
@@ -77,6 +78,7 @@ def run(given: argparse.Namespace, settings: Settings) -> int:
         engine = Engine(settings, warm=False, own_only=True)
     except (OSError, *STORE_ERRORS) as error:
         raise unusable_store(settings, error) from error
+    say_set_aside(engine.store)
     try:
         return _Warming(engine, pieces).train()
     finally:

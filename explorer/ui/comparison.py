@@ -28,7 +28,7 @@ _FORMATS = {"parameters": "localized", "best_epoch": "%d", "best": "%.3f", "best
             "zeros": "percent", "seconds": "%.1f"}
 
 
-def show(engine: Engine, config: RunConfig, demand: Demand) -> None:
+def show(engine: Engine, config: RunConfig) -> None:
     """Draw the comparison below the run that the controls stand for; nothing at all while it is empty."""
     entries: list[Entry] = st.session_state["compared"]
     if not entries:

@@ -6,7 +6,6 @@ import streamlit as st
 
 from explorer import lessons, links, naming
 from explorer.config import KINDS
-from explorer.engine import Engine
 from explorer.fields import FieldError
 from explorer.lessons.presets import LESSONS
 from explorer.links import Link
@@ -20,7 +19,7 @@ _CHOICES = (links.ALL, *links.GROUPS, *links.CONTROLS)
 CODE_WIDTH = 300
 
 
-def show(engine: Engine) -> None:
+def show() -> None:
     """Draw the form, folded; not for a visitor whose own address an instructor has made."""
     if state.is_guided():
         return

@@ -43,13 +43,13 @@ def show() -> None:
     with st.container():
         wall.show(engine, request.config)
     with st.container():
-        comparison.show(engine, request.config, request.demand)
+        comparison.show(engine, request.config)
     with st.container():
         portrait.show(engine, request.config, request.demand)
 
     with st.expander(t("page.reading"), icon=":material/help:"):
         st.markdown(t("page.reading.text"))
 
-    links.show(engine)
+    links.show()
 
     engines.settle()

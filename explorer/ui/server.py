@@ -16,7 +16,7 @@ from starlette.responses import JSONResponse
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from explorer.settings import SettingError, Settings
+from explorer.settings import SettingError, Settings, UnusableStore
 from explorer.ui import engines
 
 HEALTH = "/healthz"
@@ -28,7 +28,10 @@ def options() -> dict[str, Any]:
     An EXPLORER_* variable that cannot be used is named on standard error, and then by the page.
     """
     try:
-        frame_ancestors = Settings.from_environment().frame_ancestors
+        settings = Settings.from_environment()
+        frame_ancestors = settings.frame_ancestors
+        for remark in settings.remarks():
+            print(f"explorer: {remark}", file=sys.stderr)
     except SettingError as error:
         print(f"explorer: {error}", file=sys.stderr)
         frame_ancestors = "self"
@@ -91,8 +94,10 @@ def _health(request: Request) -> JSONResponse:
     """200 where runs can be trained or are about to be, 503 where they cannot."""
     try:
         engine = engines.engine()
-    except SettingError:
+    except UnusableStore:
         return JSONResponse({"status": "no store"}, 503)
+    except SettingError:
+        return JSONResponse({"status": "settings cannot be used"}, 503)
     if engine.is_broken or engine.why_broken:
         return JSONResponse({"status": "training does not start"}, 503)
     if engine.trouble:
