@@ -99,6 +99,7 @@ class Diagnosis:
         gap_at_best, gap: validation minus training, there and at the last epoch that is a number.
         onset: with `overfitting`, the epoch since which validation has lastingly lain above its best; else `None`.
         rise: how far validation lies above its best by now (median of the latest epochs since the best one).
+        last_rise: the same at the last epoch alone.
         limit: the rise from which on it counts, the jitter allowed for.
         slope, train_slope: change an epoch over the latest `window` epochs (median of all pairwise slopes, after
             Theil and Sen), without the last one where that is set aside.
@@ -131,6 +132,7 @@ class Diagnosis:
     gap: float = NAN
     onset: int | None = None
     rise: float = NAN
+    last_rise: float = NAN
     limit: float = NAN
     slope: float = NAN
     train_slope: float = NAN
@@ -198,7 +200,7 @@ def _read(epoch: np.ndarray, train: np.ndarray, val: np.ndarray, accuracy: np.nd
     slope, error = _slope(epoch[-window:], val[-window:]), _noise(val, count - 1) * math.sqrt(12 / window**3)
     found = Diagnosis(
         TOO_SHORT, count, int(epoch[at]), best, float(accuracy[at]), float(gaps[at]), float(gaps[-1]),
-        rise=rise, limit=limit, slope=slope,
+        rise=rise, last_rise=float(val[-1]) - best, limit=limit, slope=slope,
         train_slope=_slope(epoch[-window:], train[-window:]), window=window, noise=noise,
         train=_middle(train[-LATEST:] if count >= LATEST else train[-1:]), guessing=guessing)
     grounds = {

@@ -134,6 +134,12 @@ def named(names: Iterable[str]) -> frozenset[str]:
     return _read(",".join(names))[0]
 
 
+def is_here_only(address: str) -> bool:
+    """Whether an address leads to the machine on which it is opened, whichever that is."""
+    host = urlsplit(address).hostname or ""
+    return host in ("localhost", "::1") or host.startswith("127.") or host.endswith(".localhost")
+
+
 def base_of(address: str) -> str:
     """Where the page is, from an address of it or from what somebody has typed: no query, no fragment.
 

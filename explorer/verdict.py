@@ -27,12 +27,13 @@ def sentence(found: Diagnosis, language: str = "en") -> str:
         key = "broken"
     said = say(f"diagnosis.{key}", language, best=found.best_epoch, value=_number(found.best_crossentropy),
                epochs=found.epochs, fewest=FEWEST_EPOCHS, onset=found.onset, gap=_number(found.gap),
-               gap_at_best=_number(found.gap_at_best), rise=_number(found.rise), noise=_number(found.noise),
-               fall=_small(-found.slope), train=_number(found.train), guessing=_number(found.guessing))
+               gap_at_best=_number(found.gap_at_best), rise=_number(found.rise), last=_number(found.last_rise),
+               noise=_number(found.noise), fall=_small(-found.slope), train=_number(found.train),
+               guessing=_number(found.guessing))
     if found.phase in (TOO_SHORT, DIVERGED):
         return said
     if "set_aside" in found.grounds["phase"].numbers:
-        said = f"{said} {say('diagnosis.set_aside', language, rise=_number(found.rise))}"
+        said = f"{said} {say('diagnosis.set_aside', language, rise=_number(found.last_rise))}"
     return f"{said} {say(f'diagnosis.sure.{found.level}', language)}"
 
 

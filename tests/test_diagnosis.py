@@ -333,13 +333,13 @@ def test_it_keeps_up_with_a_live_page(epochs, milliseconds):
                                   "by about 0.085",
                                   "The last epoch lies 0.150 above the best: one alone may be chance"]),
     ("overfitting", ["Best at epoch 2, validation cross-entropy 0.500", "overfitting since epoch 3",
-                     "lies 0.100 higher", "from 0.100 to 0.600"]),
+                     "lies 0.200 higher at the end", "from 0.100 to 0.600"]),
     ("level", ["Best at epoch 2, validation cross-entropy 0.500", "settled", "The gap to training is 0.001"]),
     ("validation below training, still improving", ["The gap to training is -0.100"]),
     ("never learns", ["hardly learned", "at 0.693", "the 0.693 of a blind guess"]),
     ("no number at the end", ["Best at epoch 2, validation cross-entropy 0.550; then the loss stopped being a number"]),
     ("run away", ["training itself has run away", "the 0.693 of a blind guess"]),
-    ("a rise that training shares", ["lies 0.150 higher now, but training has risen with it"]),
+    ("a rise that training shares", ["its latest epochs lie 0.150 higher, but training has risen with it"]),
     ("one epoch", ["Best at epoch 1, validation cross-entropy 0.650 so far", "1 of at least 3 epochs"]),
 ])
 def test_the_sentence_has_the_numbers_of_the_run(name, parts):

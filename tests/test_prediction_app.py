@@ -56,6 +56,11 @@ def _press(at: AppTest, key: str) -> AppTest:
     return sound(_button(at, key).click().run())
 
 
+def _states(at: AppTest) -> list[str]:
+    """How the compared runs stand, by their table."""
+    return list(at.dataframe[0].value["state"])
+
+
 def _scores(at: AppTest) -> str:
     """What is told of the guesses once the runs are done."""
     deadline, title = time.monotonic() + PATIENCE_SECONDS, f"**{say('predict.scores', 'en')}**"
@@ -118,14 +123,37 @@ def test_guessing_can_be_skipped(page, lesson):  # noqa: F811
     assert "predict_skip" not in _keys(at) and _bands(at) == []
     _wait_for_training(at)
     assert not any(say("predict.scores", "en") in text for text in _texts(at))
-    # Whoever comes later finds the runs known: there is nothing to predict.
-    later = sound(page.open(LESSON))
+
+
+def test_what_others_have_trained_is_covered_until_one_has_guessed(page, lesson):  # noqa: F811
+    first = sound(page.open(LESSON))
+    _press(first, "predict_skip")
+    _wait_for_training(first)
     deadline = time.monotonic() + PATIENCE_SECONDS
-    while not any(caption.value == say("predict.known", "en") for caption in later.caption):
-        assert time.monotonic() < deadline, _texts(later)
+    while set(_states(first)) != {say("state.done", "en")}:
+        assert time.monotonic() < deadline
         time.sleep(0.2)
-        sound(later.run())
-    assert "predict_epoch" not in _keys(later)
+        sound(first.run())
+    # Another visitor of the same server, in the same class.
+    later = sound(page.open(LESSON))
+    assert say("predict.covered", "en", number=2) in [caption.value for caption in later.caption]
+    assert say("predict.claims", "en") in [caption.value for caption in later.caption]
+    assert _button(later, "train").label == "Train" and _button(later, "train").disabled
+    assert _button(later, "compared_repeat").disabled
+    assert set(_states(later)) == {say("predict.state", "en")} and _bands(later) == []
+    assert not any("Best at epoch" in text for text in _texts(later))
+    assert _button(later, "predict_skip").label == say("predict.uncover.skip", "en")
+    sound(_epoch(later).set_value(2).run())
+    _press(later, "predict_next")
+    sound(_epoch(later).set_value(3).run())
+    sound(_ends(later).set_value("above").run())
+    assert _button(later, "predict_train").label == say("predict.uncover", "en")
+    _press(later, "predict_train")
+    assert _button(later, "train").label == "Trained" and _bands(later) == [2, 2, 3]
+    assert "you said 2" in _scores(later) and any("Best at epoch" in text for text in _texts(later))
+    # Without predictions, what anyone has trained is there at once.
+    without = sound(page.open({**LESSON, "predict": "off"}))
+    assert _button(without, "train").label == "Trained"
 
 
 def test_some_guesses_are_enough(page, lesson):  # noqa: F811

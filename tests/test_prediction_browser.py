@@ -87,9 +87,14 @@ def test_a_guess_is_clicked_trained_drawn_and_scored(visit):  # noqa: F811
     tab.settled()
     assert live.locator("svg").evaluate("svg => svg.marked === true")
     assert _bands(tab, 0) == ["your guess: 15"] and _bands(tab, 2) == ["your guess: 15"] * 2
-    # Whoever comes with the same link finds the runs known.
+    # Whoever comes with the same link is asked as well, before he sees what the runs did.
     later = visit(LESSON, viewport=TALL)
-    expect(later.page.locator(".st-key-lesson_panel")).to_contain_text("nothing to predict", timeout=30_000)
+    expect(later.page.locator(".st-key-lesson_panel")).to_contain_text("stays covered until you have guessed",
+                                                                       timeout=30_000)
+    later.settled()
+    expect(later.page.locator(".stVegaLiteChart .mark-symbol.role-mark path")).to_have_count(0)
+    _press(later, "predict_skip")
+    expect(later.page.locator(".stVegaLiteChart .mark-symbol.role-mark path").first).to_be_visible(timeout=30_000)
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

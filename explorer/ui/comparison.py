@@ -111,8 +111,10 @@ def _view_controls() -> int:
 
 
 def _look(engine: Engine, entries: Sequence[Entry], seeds: int) -> list[list[View]]:
-    """A view of each run with each seed."""
-    return [runs.look(engine, [(config, entry.asked) for config in entry.configs(seeds)]) for entry in entries]
+    """A view of each run with each seed, as far as it is to be seen before a guess."""
+    looked = [runs.look(engine, [(config, entry.asked) for config in entry.configs(seeds)]) for entry in entries]
+    return [list(map(predict.covered, views)) if predict.is_asked(entry.config) else views
+            for entry, views in zip(entries, looked, strict=True)]
 
 
 def _train(engine: Engine, entries: Sequence[Entry], looked: Sequence[Sequence[View]]) -> None:
@@ -173,7 +175,7 @@ def _table(entries: Sequence[Entry], names: Sequence[str], looked: Sequence[Sequ
     for entry, name, views, found in zip(entries, names, looked, results, strict=True):
         one, view = found[0], views[0]
         word = DIVERGED if view.state == DONE and view.run.status == DIVERGED else _STATES.get(view.state, view.state)
-        said = sweep.state_words(word, language())
+        said = t("predict.state") if predict.is_asked(entry.config) else sweep.state_words(word, language())
         if view.is_live or (one and word not in ("done", DIVERGED)):
             said = f"{said}, {t('sweep.reached', reached=len(view.epochs), epochs=entry.asked.epochs)}"
         rows.append({"run": name, "state": said, "parameters": entry.config.parameters, **{
@@ -219,9 +221,10 @@ def _words(engine: Engine, entries: Sequence[Entry], names: Sequence[str],
     said.append(contrast.seeds_sentence(*each, titles, language()))
     st.markdown(shown(" ".join(filter(None, said))))
     if seeds == 1:
+        held = predict.why_not(one.config, other.config)
         st.button(t("comparison.repeat", seeds=comparison.SEEDS[1]), key="compared_repeat",
-                  icon=":material/casino:", on_click=_repeat, args=(engine, [one, other]),
-                  help=t("comparison.repeat.help"))
+                  icon=":material/casino:", on_click=_repeat, args=(engine, [one, other]), disabled=bool(held),
+                  help=held or t("comparison.repeat.help"))
     warning = contrast.warning(one, other, language())
     if warning:
         st.warning(warning, icon=":material/warning:")

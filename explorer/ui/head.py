@@ -11,9 +11,13 @@ from explorer.devices import DeviceError
 from explorer.engine import Engine, QueueFull
 from explorer.fields import FieldError, plain
 from explorer.ui import predict, state, visitor
+from explorer.ui.guard import guarded
 from explorer.ui.speech import language, t, told
 from explorer.view import DONE, View
 from explorer.words import translated
+
+# Runs that train while another is on the page are looked at this often; of those that have ended, so many are told of.
+ELSEWHERE_SECONDS, MOST_ENDED = 1.0, 3
 
 
 def _title(config: RunConfig) -> str:
@@ -85,19 +89,30 @@ def _stop(engine: Engine, run_id: str) -> None:
 
 
 def elsewhere(engine: Engine, run_id: str) -> None:
-    """Runs that this visitor has started and moved away from, while they train on."""
+    """Runs that this visitor has started and moved away from: while they train on, and until he has seen their end."""
     mine = st.session_state.get("mine", {})
-    for other, (config, demand) in list(mine.items()):
-        if other == run_id:
-            continue
-        view = engine.look(other, demand)
-        if not view.is_live:
-            del mine[other]
-            continue
+    views = {other: engine.look(other, demand) for other, (_, demand) in mine.items()}
+    ended = [other for other, view in views.items() if not view.is_live]
+    for other in ended[:-MOST_ENDED] + [other for other in ended if other == run_id]:
+        mine.pop(other, None)
+    is_live = any(view.is_live for other, view in views.items() if other != run_id)
+    st.fragment(_elsewhere, run_every=ELSEWHERE_SECONDS if is_live else None)(engine, run_id, is_live)
+
+
+@guarded
+def _elsewhere(engine: Engine, run_id: str, was_live: bool) -> None:
+    state.rerun_if_put()
+    mine = st.session_state.get("mine", {})
+    views = {other: engine.look(other, demand) for other, (_, demand) in mine.items() if other != run_id}
+    if was_live and not any(view.is_live for view in views.values()):
+        st.rerun()  # the timer belongs to the page
+    for other, view in views.items():
+        config, demand = mine[other]
         with st.container(horizontal=True, vertical_alignment="center"):
-            st.caption(t("live.elsewhere", run=_title(config), reached=view.reached, epochs=demand.epochs),
-                       width="content")
+            st.caption(t("live.elsewhere" if view.is_live else "live.elsewhere.ended", run=_title(config),
+                         reached=view.reached, epochs=demand.epochs), width="content")
             st.button(t("live.elsewhere.show"), key=f"show_{other}", type="tertiary", on_click=state.fill,
                       args=(config, demand))
-            st.button(t("live.elsewhere.stop"), key=f"stop_{other}", type="tertiary", on_click=_stop,
-                      args=(engine, other))
+            if view.is_live:
+                st.button(t("live.elsewhere.stop"), key=f"stop_{other}", type="tertiary", on_click=_stop,
+                          args=(engine, other))

@@ -144,6 +144,9 @@ def show_reading(engine: Engine, results: dict[Hashable, Measured | None]) -> No
     found: Sequence[Measured | None] = [results.get(one.key) for one in used.entries()]
     titles = names(used.entries())
     st.markdown(f"**{t('lesson.claims')}**")
+    if predict.is_asked():  # they say what there is to guess
+        st.caption(t("predict.claims"))
+        return
     st.markdown("\n".join(f"- {_MARKS[claim.verdict(found)]} "
                           f"{shown(reading.sentence(claim, titles, found, language()))}" for claim in used.claims))
     predict.show_scores(used, titles, results)

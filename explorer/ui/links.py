@@ -51,6 +51,8 @@ def _form(lesson: str, part: int) -> None:
             st.warning(t("links.long", most=links.LONGEST_ADDRESS), icon=":material/warning:")
         else:
             st.code(address, language=None, wrap_lines=True)
+            if links.is_here_only(address):
+                st.warning(t("links.here_only"), icon=":material/warning:")
             st.image(links.picture(address), width=CODE_WIDTH, alt=t("links.code", address=shown(address)))
         st.caption(t("links.no_lock"))
 

@@ -45,6 +45,8 @@ def _show(engine: Engine, config: RunConfig, demand: Demand) -> None:
         st.rerun()  # what was pressed here shows elsewhere too
     run_id = engine.run_id(config)
     view = engine.look(run_id, demand)
+    if predict.is_asked(config):
+        view = predict.covered(view)
     head.show(engine, config, demand, run_id, view)
     # Whatever comes and goes here, what follows keeps its place: the page updates it by its place.
     with st.container():
@@ -70,13 +72,16 @@ def _panel(engine: Engine, config: RunConfig, demand: Demand, run_id: str, was_l
 
 def _draw(engine: Engine, config: RunConfig, demand: Demand, run_id: str, was_live: bool) -> None:
     # Whether it has ended is read with the rows, in one snapshot: the last epoch is never missed.
-    sight = engine.sight(run_id)
+    sight, status = engine.sight(run_id), ""
+    if predict.is_asked(config):
+        status = t("predict.covered.here") if sight.run else ""
+        sight = Sight((None, [], {}))
     view = engine.view(run_id, sight, demand)
     if view.is_live != was_live:
         st.rerun()  # buttons and timer belong to the page
     # One place that is always there, whatever stands in it: what follows keeps its own, and is not made anew.
     with st.container():
-        _status(engine, view)
+        _status(engine, view, status)
         if engine.trouble and view.is_live:
             st.warning(t("page.no_store", why=told(engine.trouble)), icon=":material/warning:")
         if engine.why_broken and view.is_live:
@@ -120,12 +125,16 @@ def _suggestion(engine: Engine, found: diagnosis.Diagnosis, config: RunConfig, d
             st.caption(offered.why(language()), width="content")
 
 
-def _status(engine: Engine, view: View) -> None:
-    """One line above the curves, in every state: nothing moves when a run begins or ends."""
+def _status(engine: Engine, view: View, covered: str) -> None:
+    """One line above the curves, in every state: nothing moves when a run begins or ends.
+
+    Args:
+        covered: what is said in its place of a run that is not to be shown yet.
+    """
     fraction, text = view.fraction, ""
     run = view.run
     if view.state == UNKNOWN:
-        text = t("live.status.unknown")
+        text = covered or t("live.status.unknown")
     elif view.state == QUEUED and engine.hardware is None:
         text = f"{t('phase.starting')} …"
     elif view.state == QUEUED:

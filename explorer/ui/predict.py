@@ -17,7 +17,7 @@ from explorer.lessons import Part
 from explorer.prediction import ENDS, Prediction
 from explorer.ui import runs
 from explorer.ui.speech import language, n, shown, t, told
-from explorer.view import DONE
+from explorer.view import DONE, UNKNOWN, View
 
 # A run, as the comparison tells runs apart: `Entry.key`.
 Key = tuple[RunConfig, int, bool]
@@ -34,7 +34,9 @@ def forget() -> None:
 
 
 def show(engine: Engine, part: Part, names: Sequence[str]) -> None:
-    """Ask what the learner expects of the runs of a lesson that are not known yet; in the lesson's panel.
+    """Ask what the learner expects of the runs of a lesson; in the lesson's panel.
+
+    What is known already, because somebody else has trained it, is covered until then.
 
     Args:
         names: one a run of the lesson.
@@ -52,22 +54,24 @@ def show(engine: Engine, part: Part, names: Sequence[str]) -> None:
             views = runs.look(engine, [(entry.config, entry.asked) for entry in entries])
         except STORE_ERRORS:
             return  # the run below says so
-        known = [view.state == DONE for view in views]
         settled = _settled()
-        asked = [place for place, (entry, view) in enumerate(zip(entries, views, strict=True))
-                 if view.state != DONE and not view.is_live and entry.key not in settled]
+        asked = [place for place, entry in enumerate(entries) if entry.key not in settled]
         st.session_state["predict_asked"] = tuple(entries[place].key for place in asked)
         if asked:
-            st.fragment(_form)(engine, entries, names, asked, sum(known))
+            st.fragment(_form)(engine, entries, names, asked, [views[place].state == DONE for place in asked])
         elif any(settled.get(entry.key) for entry in entries):
             st.caption(t("predict.made"))
-        elif all(known):
-            st.caption(t("predict.known"))
 
 
 def is_asked(*configs: RunConfig) -> bool:
-    """Whether a guess about one of these runs is asked for before it is trained."""
-    return any(config in configs for config, *_ in st.session_state.get("predict_asked", ()))
+    """Whether a guess about one of these runs, or about any, is asked for before it is trained and shown."""
+    asked = [config for config, *_ in st.session_state.get("predict_asked", ())]
+    return any(config in configs for config in asked) if configs else bool(asked)
+
+
+def covered(view: View) -> View:
+    """What is shown of a run while a guess about it is asked for."""
+    return View(UNKNOWN, view.demand)
 
 
 def why_not(*configs: RunConfig) -> str | None:
@@ -120,7 +124,8 @@ def _settled() -> dict[Key, Prediction | None]:
 # -- the form ------------------------------------------------------------------------------------------------
 
 
-def _form(engine: Engine, entries: Sequence[Entry], names: Sequence[str], asked: Sequence[int], known: int) -> None:
+def _form(engine: Engine, entries: Sequence[Entry], names: Sequence[str], asked: Sequence[int],
+          known: Sequence[bool]) -> None:
     if st.session_state.pop("predict_sent", False):
         st.rerun()  # buttons, curves and timers belong to the page
     about = [entries[place].key for place in asked]
@@ -130,8 +135,8 @@ def _form(engine: Engine, entries: Sequence[Entry], names: Sequence[str], asked:
         _open(asked[0])
     st.markdown(f"**{t('predict.title')}**")
     st.markdown(t("predict.ask"))
-    if known:
-        st.caption(n("predict.some_known", known))
+    if any(known):
+        st.caption(n("predict.covered", sum(known)))
     if len(asked) > 1:
         done = {place for place in asked if _draft(entries, place).is_complete(place == 0)}
         st.segmented_control(
@@ -160,10 +165,12 @@ def _form(engine: Engine, entries: Sequence[Entry], names: Sequence[str], asked:
                                  format_func=lambda side: t(f"predict.ends.{side}"), args=(sided, entry))
         elif len(entries) > 1:
             st.caption(t("predict.reference"), width="content")
-    _buttons(engine, entries, asked, place)
+    _buttons(engine, entries, asked, known, place)
 
 
-def _buttons(engine: Engine, entries: Sequence[Entry], asked: Sequence[int], place: int) -> None:
+def _buttons(engine: Engine, entries: Sequence[Entry], asked: Sequence[int], known: Sequence[bool],
+             place: int) -> None:
+    more = len(asked) - sum(known)
     missing = [other for other in asked if not _draft(entries, other).is_complete(other == 0)]
     is_begun = any(_draft(entries, other).is_made for other in asked)
     others = sorted((other for other in missing if other != place), key=lambda other: (other < place, other))
@@ -173,10 +180,11 @@ def _buttons(engine: Engine, entries: Sequence[Entry], asked: Sequence[int], pla
             st.button(t("predict.next"), key="predict_next", type="primary", disabled=place in missing,
                       icon=":material/arrow_forward:", on_click=_open, args=(others[0],))
         else:
-            st.button(n("predict.train", len(asked)), key="predict_train", type="primary", disabled=bool(missing),
-                      icon=":material/play_arrow:", **submit)
+            st.button(n("predict.train", more) if more else t("predict.uncover"), key="predict_train", type="primary",
+                      disabled=bool(missing), icon=":material/play_arrow:", **submit)
         if missing:
-            st.button(t("predict.rest" if is_begun else "predict.skip"), key="predict_skip", type="tertiary",
+            words = "predict" if more else "predict.uncover"
+            st.button(t(f"{words}.rest" if is_begun else f"{words}.skip"), key="predict_skip", type="tertiary",
                       icon=":material/skip_next:", **submit)
 
 
