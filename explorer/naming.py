@@ -64,8 +64,7 @@ def label(field: str, found: Any, language: str) -> str:
 
 def short(config: RunConfig, language: str) -> str:
     """Short name of a run: the architecture, and what was done against overfitting."""
-    wanted = ("batch_norm", "l1", "l2", "dropout", "weight_decay", "label_noise")
-    words = [_word(name, config, language) for name in wanted]
+    words = [_word(name, config, language) for name in _AGAINST]
     if config.train_samples:
         words.append(_word("train_samples", config, language))
     return " · ".join([_layers(config), *filter(None, words)])
@@ -74,9 +73,13 @@ def short(config: RunConfig, language: str) -> str:
 def names(configs: Sequence[RunConfig], language: str) -> list[str]:
     """A short name for each run: its layers, and of the rest what is not the same in all of them.
 
+    One alone is called what it is called by itself, see `short`.
+
     Settings that are off have no word, so that a comparison with one that is on reads `16-16` and
     `16-16 · L2 0.001`. Of different runs, no two names are the same.
     """
+    if len(configs) == 1:
+        return [short(configs[0], language)]
     varying = [name for name in _WORDS if len({getattr(config, name) for config in configs}) > 1]
     return [" · ".join([_layers(config), *filter(None, (_word(name, config, language) for name in varying))])
             for config in configs]
@@ -105,7 +108,14 @@ def epochs(number: int, language: str) -> str:
 
 
 def _layers(config: RunConfig) -> str:
+    first, *others = config.hidden
+    if len(others) > 2 and set(others) == {first}:
+        return f"{first} × {len(config.hidden)}"
     return "-".join(map(str, config.hidden))
+
+
+# What is done against overfitting; a run is named with it, where it is on.
+_AGAINST = ("batch_norm", "l1", "l2", "dropout", "weight_decay", "label_noise")
 
 
 def _number(name: str) -> Callable[[RunConfig], Any]:

@@ -113,6 +113,15 @@ def test_runs_are_named_by_what_differs():
     assert comparison.names(entries(PLAIN, PLAIN.with_(seed=3)), "en") == ["16-16 · seed 0", "16-16 · seed 3"]
 
 
+def test_one_run_alone_is_not_called_by_less_than_it_is():
+    assert comparison.names(entries(L2.with_(dropout=0.5)), "en") == ["16-16 · L2 0.001 · dropout 0.5"]
+
+
+def test_many_equal_layers_are_counted():
+    deep = [PLAIN.with_(hidden=hidden) for hidden in ((100,) * 6, (100,) * 3, (100, 100, 100, 50))]
+    assert comparison.names(entries(*deep), "en") == ["100 × 6", "100-100-100", "100-100-100-50"]
+
+
 def test_no_two_runs_have_the_same_name():
     one = RunConfig(dataset="imdb", l2=0.01)
     configs = [one, *(one.with_(**change) for change in (

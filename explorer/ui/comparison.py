@@ -39,6 +39,7 @@ def show(engine: Engine, config: RunConfig) -> None:
         seeds = _view_controls()
         looked = _look(engine, entries, seeds)
         _train(engine, entries, looked)
+        looked = _covered(entries, looked)
         is_live = any(view.is_live for views in looked for view in views)
         panel = st.fragment(_panel, run_every=REFRESH_SECONDS if is_live else None)
         panel(engine, entries, seeds, is_live)
@@ -111,8 +112,12 @@ def _view_controls() -> int:
 
 
 def _look(engine: Engine, entries: Sequence[Entry], seeds: int) -> list[list[View]]:
-    """A view of each run with each seed, as far as it is to be seen before a guess."""
-    looked = [runs.look(engine, [(config, entry.asked) for config in entry.configs(seeds)]) for entry in entries]
+    """A view of each run with each seed."""
+    return [runs.look(engine, [(config, entry.asked) for config in entry.configs(seeds)]) for entry in entries]
+
+
+def _covered(entries: Sequence[Entry], looked: Sequence[list[View]]) -> list[list[View]]:
+    """What of it is to be seen before a guess."""
     return [list(map(predict.covered, views)) if predict.is_asked(entry.config) else views
             for entry, views in zip(entries, looked, strict=True)]
 
@@ -144,7 +149,7 @@ def _submit(engine: Engine, wanted: Sequence[tuple[RunConfig, Demand]]) -> None:
 def _panel(engine: Engine, entries: Sequence[Entry], seeds: int, was_live: bool) -> None:
     state.rerun_if_put()
     try:
-        looked = _look(engine, entries, seeds)
+        looked = _covered(entries, _look(engine, entries, seeds))
     except STORE_ERRORS as error:
         _no_store(error)
         return
@@ -182,7 +187,7 @@ def _table(entries: Sequence[Entry], names: Sequence[str], looked: Sequence[Sequ
             field: getattr(one, field, None) for field in _COLUMNS if field not in ("run", "state", "parameters")}})
     table = pd.DataFrame(rows, columns=list(_COLUMNS))
     event = st.dataframe(
-        table, hide_index=True, key="compared_table", on_select="rerun", selection_mode="multi-row",
+        table, hide_index=True, key="compared_table", placeholder="–", on_select="rerun", selection_mode="multi-row",
         column_config={name: st.column_config.NumberColumn(t(f"comparison.column.{name}"), format=_FORMATS[name],
                                                            help=t(f"comparison.column.{name}.help"))
                        if name in _FORMATS else st.column_config.TextColumn(t(f"comparison.column.{name}"))
