@@ -126,3 +126,11 @@ def test_the_matrix_is_the_one_of_the_standard_for_a_known_text():
         assert [list(row[columns]) for row in matrix[rows]] == finder
     # Format bits are masked by 101010000010010; level M is 00.
     assert [matrix[8][0] ^ 1, matrix[8][1] ^ 0] == [0, 0]
+
+
+@pytest.mark.parametrize("address, is_here_only", [
+    ("http://localhost:8501/?seed=1", True), ("http://127.0.0.1/", True), ("http://[::1]:8501/", True),
+    ("http://page.localhost/", True), ("http://192.168.1.7:8501/", False), ("https://localhost.example.org/", False),
+    ("https://example.org/127.0.0.1", False)])
+def test_an_address_that_no_telephone_opens_is_known(address, is_here_only):
+    assert links.is_here_only(address) == is_here_only

@@ -188,6 +188,28 @@ def test_behind_a_long_queue_the_page_offers_the_lessons_that_are_known(engine, 
     assert f"show_{engine.run_id(TINY)}" in _keys(at)
 
 
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_a_run_that_one_has_left_is_told_of_until_one_has_seen_its_end(engine, language):
+    at = _open(TINY, language=language)
+    at.button(key="train").click().run()
+    run_id = engine.run_id(TINY)
+    _sound(at.slider(key="dropout").set_value(0.5).run())
+    about = {"run": say("live.run", language, name="4", dataset=say("dataset.digits", language)), "epochs": 4}
+
+    def told() -> list[str]:
+        return [caption.value for caption in at.caption if about["run"] in caption.value]
+
+    assert f"stop_{run_id}" in _keys(at) and told() == [say("live.elsewhere", language, reached=0, **about)]
+    _trained(engine, TINY, DEMAND)
+    _sound(at.run())
+    assert f"stop_{run_id}" not in _keys(at) and told() == [say("live.elsewhere.ended", language, reached=4, **about)]
+    _sound(at.button(key=f"show_{run_id}").click().run())
+    _sound(at.run())
+    assert at.button(key="train").label == say("live.trained", language)
+    _sound(at.slider(key="dropout").set_value(0.4).run())
+    assert f"show_{run_id}" not in _keys(at), "its end has been seen"
+
+
 def test_a_lesson_is_ready_only_when_every_run_is_known_as_far_as_it_shows_it(engine):
     runs = available("dropout", 0, engine.settings).runs
     for config, demand in runs[:-1]:
