@@ -50,13 +50,25 @@ def settings_sentence(one: Entry, other: Entry, titles: Titles, language: str) -
 
 def warning(one: Entry, other: Entry, language: str) -> str:
     """A warning where more than one thing differs; else empty."""
-    found = [naming.lower(naming.title(name, language)) for name in differing(one.config, other.config)]
+    fields = differing(one.config, other.config)
+    if _is_other_pull(one.config, other.config, fields):
+        fields = ["l2"]
+    found = [naming.lower(naming.title(name, language)) for name in fields]
     if one.again != other.again:
         found.append(say("contrast.start", language))
     if len(found) < 2:
         return ""
     words = say(f"contrast.count.{len(found)}", language) if len(found) < 6 else str(len(found))
     return say("contrast.warning", language, count=words, things=naming.listed(found, language))
+
+
+def _is_other_pull(one: RunConfig, other: RunConfig, fields: Sequence[str]) -> bool:
+    """Whether weights are kept small by L2 in one and by decay in the other: one thing, done in two ways. AdamW is
+    Adam with such a decay."""
+    if {one.optimizer, other.optimizer} == {"adam", "adamw"}:
+        fields = [field for field in fields if field != "optimizer"]
+    return (set(fields) == {"l2", "weight_decay"}
+            and (bool(one.l2), bool(one.weight_decay)) == (bool(other.weight_decay), bool(other.l2)))
 
 
 def results_sentence(one: Result, other: Result, titles: Titles, language: str) -> str:

@@ -975,7 +975,7 @@ def test_nothing_tells_what_is_wrong_before_the_answer_does(page: _Page):
     assert not answer.proto.expanded
     assert at.button(key="open_1").label == "16-16 · the other curve"
     assert not any("epochs trained before" in _plain(text) for text in _texts(at))
-    at.session_state["lesson_answer_warm-start"] = True
+    at.session_state["lesson_answer_warm-start_0"] = True
     sound(at.run())
     assert at.button(key="open_1").label == "16-16 · fit again"
     assert any("epochs trained before" in _plain(text) for text in _texts(at))

@@ -11,6 +11,7 @@ import pytest
 from explorer import comparison, contrast, history, overlay
 from explorer.comparison import Entry, Result
 from explorer.config import Demand, RunConfig
+from explorer.lessons.presets import LESSONS
 from explorer.settings import Settings
 from explorer.words import LANGUAGES
 
@@ -111,6 +112,14 @@ def test_runs_are_named_by_what_differs():
     assert comparison.names(entries(PLAIN, L2), "en") == ["16-16", "16-16 · L2 0.001"]
     assert comparison.names(entries(L2, L2.with_(hidden=(4, 4))), "en") == ["16-16", "4-4"]
     assert comparison.names(entries(PLAIN, PLAIN.with_(seed=3)), "en") == ["16-16 · seed 0", "16-16 · seed 3"]
+
+
+def test_l2_in_one_and_decay_in_the_other_are_one_thing_done_in_two_ways():
+    for pair in (LESSONS["same-penalty"][number].entries() for number in (0, 1)):
+        assert {"l2", "weight_decay"} <= set(contrast.differing(pair[0].config, pair[1].config))
+        assert contrast.warning(*pair, "en") == contrast.warning(*pair, "ko") == ""
+    plain = PLAIN.with_(optimizer="sgd")
+    assert contrast.warning(*entries(plain, plain.with_(l2=0.001, weight_decay=0.01)), "en"), "neither, both: two"
 
 
 def test_one_run_alone_is_not_called_by_less_than_it_is():

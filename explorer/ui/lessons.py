@@ -113,8 +113,8 @@ def show(engine: Engine) -> None:
             st.caption(t("lesson.instead", dataset=naming.dataset(used.runs[0][0], language())))
         st.markdown(f"**{t('lesson.look')}:** {words.look}")
         predict.show(engine, used, names(used.entries()))
-        # One of its own for each lesson, so that none opens with the answer of the last.
-        answer = st.expander(t("lesson.answer"), icon=":material/lightbulb:", key=f"lesson_answer_{name}",
+        # One of its own for each part, so that none opens with the answer of the last.
+        answer = st.expander(t("lesson.answer"), icon=":material/lightbulb:", key=_answer_key(),
                              on_change="rerun")
         answer.markdown(words.answer)
 
@@ -123,7 +123,11 @@ def is_riddle() -> bool:
     """Whether what differs between the runs of the lesson is still for the learner to find out."""
     name = st.session_state["lesson"]
     return (name != FREE and LESSONS[name][st.session_state["lesson_part"]].is_riddle
-            and not st.session_state.get(f"lesson_answer_{name}"))
+            and not st.session_state.get(_answer_key()))
+
+
+def _answer_key() -> str:
+    return f"lesson_answer_{st.session_state['lesson']}_{st.session_state['lesson_part']}"
 
 
 def names(entries: Sequence[Entry]) -> list[str]:
