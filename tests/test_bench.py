@@ -194,7 +194,7 @@ def test_the_alternatives_can_be_switched_off(light, data_dir, monkeypatch, caps
 def test_all_are_run_in_turn_in_each_round(light, data_dir, monkeypatch):
     order = []
     monkeypatch.setattr(trainer, "_explorer", lambda settings, config, *_, **__: (
-        order.append(("explorer", config.seed)), (numbers(), numbers()))[1])
+        order.append(("explorer", config.seed)), (numbers(), [numbers()]))[1])
     monkeypatch.setattr(trainer, "plain", lambda config, *_: (order.append(("plain", config.seed)), numbers())[1])
     monkeypatch.setattr(trainer, "alternative", lambda way, config, *_: (
         order.append((way, config.seed)), numbers())[1])
@@ -265,7 +265,7 @@ def test_every_row_has_something_to_compare_with():
         assert config.activation == "relu" and config.optimizer in ("adam", "rmsprop")  # all that they have
 
 
-def test_a_worker_is_new_to_the_architecture_and_asked_again_with_another_seed(settings, monkeypatch):
+def test_a_worker_is_new_to_the_architecture_and_asked_again_with_other_seeds(settings, monkeypatch):
     events = []
 
     class Quiet:
@@ -278,13 +278,15 @@ def test_a_worker_is_new_to_the_architecture_and_asked_again_with_another_seed(s
     monkeypatch.setattr(trainer, "Engine", Quiet)
     monkeypatch.setattr(trainer, "settled", lambda engine: events.append("settled") or 0.0)
     monkeypatch.setattr(trainer, "ours", lambda engine, config, epochs: events.append((config, epochs)) or numbers())
-    for seed in (0, 1):
-        trainer._explorer(settings, WORD_CONFIG.with_(seed=seed), 20, other_seed=2 + seed)
-    warm_ups, runs = [events[2], events[8]], [events[3], events[4], events[9], events[10]]
+    for seed, others in ((0, 2), (1, 5)):
+        trainer._explorer(settings, WORD_CONFIG.with_(seed=seed), 20, others)
+    each = [events[3:7], events[-5:-1]]
+    warm_ups, runs = [events[2], events[-6]], [*each[0], *each[1]]
     assert [event for event in events if isinstance(event, str)] == ["open", "settled", "close"] * 2
     assert warm_ups[0] != warm_ups[1] and all(config.hidden != WORD_CONFIG.hidden for config, _ in warm_ups)
+    again = trainer.AGAIN_EPOCHS
     assert runs == [(WORD_CONFIG.with_(seed=seed), epochs) for seed, epochs in (
-        (0, 20), (2, trainer.AGAIN_EPOCHS), (1, 20), (3, trainer.AGAIN_EPOCHS))]
+        (0, 20), (2, again), (3, again), (4, again), (1, 20), (5, again), (6, again), (7, again))]
 
 
 def test_memory_is_what_a_run_takes_above_an_idle_worker(settings, monkeypatch):
