@@ -95,6 +95,8 @@ def elsewhere(engine: Engine, run_id: str) -> None:
     ended = [other for other, view in views.items() if not view.is_live]
     for other in ended[:-MOST_ENDED] + [other for other in ended if other == run_id]:
         mine.pop(other, None)
+    if not set(mine) - {run_id}:
+        return  # even an empty part of the page takes room
     is_live = any(view.is_live for other, view in views.items() if other != run_id)
     st.fragment(_elsewhere, run_every=ELSEWHERE_SECONDS if is_live else None)(engine, run_id, is_live)
 
