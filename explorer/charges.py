@@ -12,6 +12,7 @@ from typing import Any
 from explorer import endings, reporter
 from explorer.cluster import Cluster
 from explorer.config import Demand
+from explorer.database import MOST_HOLDING_SECONDS
 from explorer.settings import Settings
 from explorer.silence import Silence
 from explorer.store import FAILED, INTERRUPTED, RUNNING, STOPPED, Run, RunStore, Superseded
@@ -19,9 +20,6 @@ from explorer.worker_process import WorkerProcess
 
 # A child that has not obeyed a stop for so long is killed.
 GRACE_SECONDS = 15.0
-# A transaction takes milliseconds. A child that hangs in the middle of one keeps everybody from writing; it is ended
-# before the others lose patience, see `explorer.database.BUSY_SECONDS`.
-MOST_HOLDING_SECONDS = 20.0
 # A run whose worker on a cluster is lost is given to another, so many times.
 MOST_LOSSES = 3
 
@@ -150,8 +148,8 @@ class Charges:
         """End the run that a message is about which nobody understands."""
         key = message.get("run_id"), message.get("attempt")
         if key in self._charges:
-            del self._charges[key]
             self._store.end(*key, FAILED, endings.NOT_UNDERSTOOD)
+            self._let_go(key)
 
     def clear(self) -> None:
         """Let all go as they are."""

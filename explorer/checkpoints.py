@@ -14,7 +14,7 @@ from typing import BinaryIO
 
 import numpy as np
 
-from explorer import spared
+from explorer import spared as the_spared
 from explorer.settings import Settings
 
 
@@ -97,13 +97,13 @@ def receive(folder: Path, run_id: str, content: bytes) -> None:
 def _whole(folder: Path, run_id: str) -> Iterator[BinaryIO]:
     folder.mkdir(parents=True, exist_ok=True)
     target = path_of(folder, run_id)
-    partial = target.with_name(f"{target.name}.{os.getpid()}.part")
+    unfinished = target.with_name(f"{target.name}.{os.getpid()}.part")
     try:
-        with open(partial, "wb") as stream:
+        with open(unfinished, "wb") as stream:
             yield stream
-        partial.replace(target)
+        unfinished.replace(target)
     finally:
-        partial.unlink(missing_ok=True)
+        unfinished.unlink(missing_ok=True)
 
 
 def delete(folder: Path, run_id: str) -> None:
@@ -113,7 +113,7 @@ def delete(folder: Path, run_id: str) -> None:
 
 def hold_to_limit(settings: Settings, keep: str) -> None:
     """Delete the oldest checkpoints of this installation that are too much, the lessons' own last; `keep` stays."""
-    prune(settings.checkpoints, settings.checkpoint_mb, keep, partial(spared.run_ids, settings))
+    prune(settings.checkpoints, settings.checkpoint_mb, keep, partial(the_spared.run_ids, settings))
 
 
 def prune(folder: Path, most_mb: int, keep: str, spared: Callable[[], Collection[str]] = tuple) -> None:

@@ -63,12 +63,15 @@ def warning(one: Entry, other: Entry, language: str) -> str:
 
 
 def _is_other_pull(one: RunConfig, other: RunConfig, fields: Sequence[str]) -> bool:
-    """Whether weights are kept small by L2 in one and by decay in the other: one thing, done in two ways. AdamW is
-    Adam with such a decay."""
+    """Whether weights are kept small by L2 alone in one and by decay alone in the other: one thing, done in two ways.
+
+    AdamW is Adam with such a decay.
+    """
+    allowed = {"l2", "weight_decay"}
     if {one.optimizer, other.optimizer} == {"adam", "adamw"}:
-        fields = [field for field in fields if field != "optimizer"]
-    return (set(fields) == {"l2", "weight_decay"}
-            and (bool(one.l2), bool(one.weight_decay)) == (bool(other.weight_decay), bool(other.l2)))
+        allowed.add("optimizer")
+    by_l2, by_decay = ([bool(config.l2), bool(config.weight_decay)] for config in (one, other))
+    return set(fields) <= allowed and sorted([by_l2, by_decay]) == [[False, True], [True, False]]
 
 
 def results_sentence(one: Result, other: Result, titles: Titles, language: str) -> str:

@@ -1,4 +1,4 @@
-"""The SQLite file that the store is: opened, brought up to date, set aside when damaged, read and written."""
+"""The SQLite file that the store is: opened, brought up to date, set aside when damaged, read, written, and by whom."""
 
 from __future__ import annotations
 
@@ -44,6 +44,9 @@ def insist(act: Callable[..., Any], *arguments: Any) -> Any:
 
 
 BUSY_SECONDS = 60.0
+# A transaction takes milliseconds. Who hangs in the middle of one keeps everybody from writing, and is ended before the
+# others lose patience: by `explorer.charges`, and in PostgreSQL by the server itself.
+MOST_HOLDING_SECONDS = 20.0
 # Where in its shared memory SQLite locks the right to write, see "WAL-mode file format".
 WRITE_LOCK_BYTE = 120
 # Checking the whole file takes a tenth of a second for this size; a larger one would delay the page.

@@ -187,7 +187,7 @@ class Engine:
             for message in list(self._post):
                 # Those that end because they were told to are interrupted, and not stopped.
                 if message["event"] == "told" and message.get("values", {}).get("status") != STOPPED:
-                    self._heed(message)
+                    self._heed_or_give_up(message)
             self.store.interrupt(self._owner.name, "The explorer was closed while this run was training.")
         except STORE_ERRORS as error:  # the next engine will do it
             _complain(f"explorer: {getattr(error, 'why', error)}")
@@ -353,14 +353,17 @@ class Engine:
     def _read_post(self) -> None:
         while self._post:
             # Taken off only when it has been dealt with: where the store could not be written, it comes again.
-            try:
-                self._heed(self._post[0])
-            except STORE_ERRORS:
-                raise
-            except Exception:  # it would come again for ever, and nothing else be read
-                _complain(traceback.format_exc())
-                self._charges.give_up(self._post[0])
+            self._heed_or_give_up(self._post[0])
             self._post.popleft()
+
+    def _heed_or_give_up(self, message: dict[str, Any]) -> None:
+        try:
+            self._heed(message)
+        except STORE_ERRORS:
+            raise
+        except Exception:  # it would come again for ever, and nothing else be read
+            _complain(traceback.format_exc())
+            self._charges.give_up(message)
 
     def _heed(self, message: dict[str, Any]) -> None:
         event = message["event"]

@@ -27,8 +27,6 @@ INSTALL = 'pip install "psycopg[binary]>=3.2,<4"'
 # Connections of one process at a time; who comes while all are in use waits.
 MOST_CONNECTIONS = 8
 RETRY_SECONDS = 0.25
-# One that hangs in the middle of a transaction loses it before those that wait for it lose patience.
-MOST_IDLE_SECONDS = 20.0
 # What an address may set otherwise.
 _DEFAULTS = {"connect_timeout": 5, "keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3,
              "tcp_user_timeout": 30_000, "application_name": "overfitting explorer"}
@@ -159,7 +157,7 @@ class Postgres:
             connection = psycopg.connect(self._address, autocommit=True, row_factory=_rows,
                                          **{name: value for name, value in _DEFAULTS.items() if name not in given})
             connection.execute(_SESSION.format(busy=int(1_000 * database.BUSY_SECONDS),
-                                               idle=int(1_000 * MOST_IDLE_SECONDS)))
+                                               idle=int(1_000 * database.MOST_HOLDING_SECONDS)))
         except psycopg.Error as error:
             raise self.failure(error) from None  # what it was called with holds the password
         return connection

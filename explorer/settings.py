@@ -191,11 +191,11 @@ class Settings:
         values.setdefault("home", default_home(environ))
         return cls(**values)
 
-    def remarks(self, environ: Mapping[str, str] | None = None) -> list[str]:
+    def remarks(self) -> list[str]:
         """What can be used but is hardly meant: sentences for an operator."""
         known = {f"EXPLORER_{one.name.upper()}" for one in fields(self)}
         found = []
-        for name in sorted(os.environ if environ is None else environ):
+        for name in sorted(os.environ):
             if name.startswith("EXPLORER_") and name not in known:
                 near = difflib.get_close_matches(name, known, 1)
                 found.append(f"{name} means nothing to the explorer and has no effect"

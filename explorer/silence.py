@@ -1,4 +1,4 @@
-"""Silence: how long each job has shown no sign of going on, whatever else its process does."""
+"""Silence: how long something that is watched has given the same sign, and no other, as far as somebody looked."""
 
 from __future__ import annotations
 

@@ -120,6 +120,10 @@ def test_l2_in_one_and_decay_in_the_other_are_one_thing_done_in_two_ways():
         assert contrast.warning(*pair, "en") == contrast.warning(*pair, "ko") == ""
     plain = PLAIN.with_(optimizer="sgd")
     assert contrast.warning(*entries(plain, plain.with_(l2=0.001, weight_decay=0.01)), "en"), "neither, both: two"
+    both = plain.with_(l2=0.001, weight_decay=0.01)
+    assert contrast.warning(*entries(both, both.with_(l2=0.01, weight_decay=0.001)), "en"), "both, both: two"
+    adam = PLAIN.with_(optimizer="adam", l2=0.001)
+    assert contrast.warning(*entries(adam, PLAIN.with_(optimizer="adamw")), "en") == "", "at its default decay, too"
 
 
 def test_one_run_alone_is_not_called_by_less_than_it_is():

@@ -166,7 +166,7 @@ def test_a_transaction_that_fails_leaves_nothing_and_keeps_nobody_waiting(store)
 
 
 def test_who_hangs_in_the_middle_of_writing_keeps_nobody_from_it(address, store, monkeypatch):
-    monkeypatch.setattr(postgres, "MOST_IDLE_SECONDS", 1.0)
+    monkeypatch.setattr(database, "MOST_HOLDING_SECONDS", 1.0)
     hanging = RunStore(address)
     with pytest.raises(StoreError), hanging.database.write() as db:
         db.execute("UPDATE runs SET stop = 1")

@@ -12,9 +12,13 @@ pytest.importorskip("streamlit")
 
 from streamlit.testing.v1 import AppTest  # noqa: E402
 
+from explorer.address import query  # noqa: E402
 from explorer.config import Demand, RunConfig  # noqa: E402
+from explorer.engine import QueueFull  # noqa: E402
 from explorer.lessons import RISES, Claim, Part  # noqa: E402
 from explorer.lessons.presets import LESSONS  # noqa: E402
+from explorer.naming import short  # noqa: E402
+from explorer.view import DONE  # noqa: E402
 from explorer.words import say  # noqa: E402
 
 from .test_app import PATIENCE_SECONDS, _plain, _texts, page, sound  # noqa: E402, F401
@@ -154,6 +158,65 @@ def test_what_others_have_trained_is_covered_until_one_has_guessed(page, lesson)
     # Without predictions, what anyone has trained is there at once.
     without = sound(page.open({**LESSON, "predict": "off"}))
     assert _button(without, "train").label == "Trained"
+
+
+def _known(engine, lesson) -> None:
+    """Somebody else has the runs of the lesson trained."""
+    for config, demand in lesson.runs:
+        run_id = engine.submit(config, demand)
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while engine.look(run_id, demand).state != DONE:
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+
+
+def test_a_covered_run_is_told_of_nowhere_on_the_page(page, lesson):  # noqa: F811
+    _known(page.engine, lesson)
+    at = sound(page.open({**LESSON, "grid": "dropout:0,0.5"}))
+    for part in ("sweep", "wall", "portrait"):
+        at.session_state[part] = True
+    sound(at.run())
+    views = [page.engine.look(page.engine.run_id(config), demand) for config, demand in lesson.runs]
+    best = [f"{min(row['val_crossentropy'] for row in view.epochs):.3f}" for view in views]
+    on_wall = {f"{number} · {short(config, 'en')}" for number, (config, _) in zip(best, lesson.runs, strict=True)}
+
+    def wall() -> set[str]:
+        return set(at.selectbox(key="wall_open").options)
+
+    # Runs of other tests may have the same numbers; on the wall, names stand beside them.
+    boxes = [box for box in at.selectbox if box.key != "wall_open"]
+    told = " ".join([*_texts(at), *(f"{box.options} {box.value}" for box in boxes),
+                     *(str(frame.value) for frame in at.dataframe),
+                     *(chart.proto.spec for chart in at.get("vega_lite_chart"))])
+    assert not any(number in told for number in best) and not on_wall & wall()
+    assert _button(at, "sweep_train").disabled
+    _press(at, "predict_skip")
+    sound(at.run())
+    assert on_wall <= wall()
+    assert _button(at, "sweep_train").disabled, "nothing is left to train"
+
+
+def test_what_one_has_trained_oneself_is_not_asked_for(page, lesson):  # noqa: F811
+    config, demand = lesson.runs[0]
+    at = sound(page.open(query(config, demand)))
+    _press(at, "train")
+    _wait_for_training(at)
+    sound(at.selectbox(key="lesson").select("dropout").run())
+    asked = at.session_state["predict_asked"]
+    assert [other for other, *_ in asked] == [lesson.runs[1][0]]
+    assert _button(at, "train").label == "Trained"
+
+
+def test_a_queue_that_is_full_keeps_nothing_known_covered(page, lesson, monkeypatch):  # noqa: F811
+    _known(page.engine, lesson)
+    at = sound(page.open(LESSON))
+
+    def full(*args):
+        raise QueueFull("Too many runs wait.")
+
+    monkeypatch.setattr(page.engine, "submit_all", full)
+    _press(at, "predict_skip")
+    assert _button(at, "train").label == "Trained"
 
 
 def test_some_guesses_are_enough(page, lesson):  # noqa: F811

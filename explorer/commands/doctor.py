@@ -24,10 +24,11 @@ def add_to(commands: Any) -> None:
 def run(given: argparse.Namespace, settings: Settings) -> int:
     """Print the findings. Returns: 1 where something is amiss, else 0."""
     amiss: list[str] = []
-    if _versions(REQUIREMENTS, amiss):
+    is_complete = _versions(REQUIREMENTS, amiss)
+    amiss += settings.remarks()
+    if is_complete:
         from explorer.commands import findings  # it needs what has just been looked for
 
-        amiss += settings.remarks()
         findings.look(settings, amiss)
     print("\nAll is well." if not amiss else "\nTo do:")
     for remedy in amiss:
@@ -39,6 +40,9 @@ def _versions(requirements: Path, amiss: list[str]) -> bool:
     """Whether everything is there that the explorer needs, of whatever version."""
     print("Versions")
     print(f"  Python {platform.python_version()} on {platform.system()} {platform.machine()}")
+    if not requirements.is_file():
+        amiss.append(f"{requirements} is not there, so versions cannot be compared: clone the project as a whole.")
+        return True
     missing, others = [], []
     for line in requirements.read_text(encoding="utf-8").splitlines():
         wanted = re.match(r"([A-Za-z0-9-]+)(\S*)", line)
@@ -68,7 +72,7 @@ def _version(name: str) -> tuple[str, str] | None:
 
 
 def _is_within(version: str, wanted: str) -> bool:
-    """Whether a version is in a range like `>=1.67,<2`."""
+    """Whether a version is in a range like `>=1.67,<2`, of these two signs alone."""
     have = _numbers(version)
     for limit in filter(None, wanted.split(",")):
         number = _numbers(limit.lstrip("<>="))

@@ -11,6 +11,7 @@ from typing import Any
 
 from explorer import cluster, remote
 from explorer.catalogue import DATASETS
+from explorer.commands.opening import set_aside
 from explorer.data import files
 from explorer.database import STORE_ERRORS
 from explorer.devices import Hardware
@@ -85,7 +86,7 @@ def _store(settings: Settings, amiss: list[str]) -> None:
                      f"{settings.store_path} cannot be used ({error}). Set EXPLORER_HOME to a folder on a local disk.")
         return
     if store.set_aside:
-        amiss.append(f"The store was damaged and has been set aside as {store.set_aside}; a new one has been begun.")
+        amiss.append(set_aside(store))
     runs = ", ".join(f"{count} {status}" for status, count in sorted(counts.items())) or "no runs yet"
     print(f"  {store.database.where}, {size:,} bytes, {'' if existed else 'new, '}{runs}")
     settings.home.mkdir(parents=True, exist_ok=True)

@@ -10,10 +10,10 @@ from pathlib import Path
 
 from explorer import carrying, checkpoints, naming
 from explorer.commands.bar import Bar
+from explorer.commands.opening import opened
 from explorer.config import RunConfig
 from explorer.database import STORE_ERRORS
-from explorer.settings import Settings, unusable_store
-from explorer.store import RunStore
+from explorer.settings import Settings
 from explorer.words import WRITTEN
 
 UNREADABLE = "its settings cannot be read by this version of the explorer"
@@ -38,24 +38,8 @@ def add_to(commands: argparse._SubParsersAction) -> None:
     taking.set_defaults(run=_import)
 
 
-def say_set_aside(store: RunStore) -> None:
-    """Tell of a damaged store where there was one."""
-    if store.set_aside:
-        print(f"The store was damaged and has been set aside as {store.set_aside}; a new one has been begun.",
-              file=sys.stderr)
-
-
-def _open(settings: Settings) -> RunStore:
-    try:
-        store = RunStore(settings.store_place)
-    except (OSError, *STORE_ERRORS) as error:
-        raise unusable_store(settings, error) from error
-    say_set_aside(store)
-    return store
-
-
 def _list(given: argparse.Namespace, settings: Settings) -> int:
-    store = _open(settings)
+    store = opened(settings)
     known, configs = list(carrying.runs_of(store)), {}
     for carried in known:
         try:
@@ -76,7 +60,7 @@ def _list(given: argparse.Namespace, settings: Settings) -> int:
 
 
 def _export(given: argparse.Namespace, settings: Settings) -> int:
-    store, bar = _open(settings), Bar()
+    store, bar = opened(settings), Bar()
     try:
         written, kept, left_out = carrying.write(
             given.file, store, settings, not given.no_checkpoints,
@@ -95,7 +79,7 @@ def _export(given: argparse.Namespace, settings: Settings) -> int:
 
 
 def _import(given: argparse.Namespace, settings: Settings) -> int:
-    store = _open(settings)
+    store = opened(settings)
     try:
         found = carrying.read(given.file, store, settings)
     except carrying.Damaged as error:

@@ -11,7 +11,7 @@ from typing import Any
 
 from explorer import diagnosis, history, naming, verdict
 from explorer.commands.bar import Bar
-from explorer.commands.runs import say_set_aside
+from explorer.commands.opening import say_set_aside
 from explorer.config import DEMAND_KINDS, KINDS, Demand, RunConfig
 from explorer.data import default_dataset
 from explorer.database import STORE_ERRORS

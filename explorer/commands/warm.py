@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from explorer import naming, stacking
 from explorer.catalogue import DATASETS
 from explorer.commands.bar import Bar
-from explorer.commands.runs import say_set_aside
+from explorer.commands.opening import say_set_aside
 from explorer.comparison import SEEDS
 from explorer.config import Demand, RunConfig
 from explorer.data import EMBEDDED

@@ -59,7 +59,7 @@ def _of_lists(sequences: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
     numbers = array("i")
     try:
         for one in sequences:
-            numbers.extend(array("i", one))  # of whole numbers alone, and faster than to ask what each of them is
+            numbers.extend(array("i", one))  # takes no other numbers; faster than asking each
     except (TypeError, OverflowError):
         return None
     words, counts = np.array(numbers, np.int32), np.fromiter(map(len, sequences), np.int64, len(sequences))

@@ -10,11 +10,11 @@ import streamlit as st
 from explorer import comparison, contrast, history, naming, overlay, sweep
 from explorer.comparison import Entry, Result
 from explorer.config import Demand, RunConfig
-from explorer.database import STORE_ERRORS
 from explorer.engine import Engine
 from explorer.lessons.measures import measured
 from explorer.store import DIVERGED, FINISHED, QUEUED, RUNNING
-from explorer.ui import lessons, overlays, predict, runs, state
+from explorer.ui import cover, lessons, overlays, runs, state
+from explorer.ui.guard import guarded
 from explorer.ui.speech import labels, language, n, shown, t, told
 from explorer.view import DONE, UNKNOWN, View
 
@@ -28,27 +28,21 @@ _FORMATS = {"parameters": "localized", "best_epoch": "%d", "best": "%.3f", "best
             "zeros": "percent", "seconds": "%.1f"}
 
 
+@guarded
 def show(engine: Engine, config: RunConfig) -> None:
     """Draw the comparison below the run that the controls stand for; nothing at all while it is empty."""
     entries: list[Entry] = st.session_state["compared"]
     if not entries:
         return
     st.subheader(t("comparison.title"), divider="gray", anchor=False)
-    try:
-        _arrange(entries, config)
-        seeds = _view_controls()
-        looked = _look(engine, entries, seeds)
-        _train(engine, entries, looked)
-        looked = _covered(entries, looked)
-        is_live = any(view.is_live for views in looked for view in views)
-        panel = st.fragment(_panel, run_every=REFRESH_SECONDS if is_live else None)
-        panel(engine, entries, seeds, is_live)
-    except STORE_ERRORS as error:
-        _no_store(error)
-
-
-def _no_store(error: Exception) -> None:
-    st.error(t("page.no_store", why=told(str(error))), icon=":material/error:")
+    _arrange(entries, config)
+    seeds = _view_controls()
+    looked = _look(engine, entries, seeds)
+    _train(engine, entries, looked)
+    looked = _covered(entries, looked)
+    is_live = any(view.is_live for views in looked for view in views)
+    panel = st.fragment(_panel, run_every=REFRESH_SECONDS if is_live else None)
+    panel(engine, entries, seeds, is_live)
 
 
 # -- what is compared, and how it is drawn -------------------------------------------------------------------
@@ -118,7 +112,7 @@ def _look(engine: Engine, entries: Sequence[Entry], seeds: int) -> list[list[Vie
 
 def _covered(entries: Sequence[Entry], looked: Sequence[list[View]]) -> list[list[View]]:
     """What of it is to be seen before a guess."""
-    return [list(map(predict.covered, views)) if predict.is_asked(entry.config) else views
+    return [[View(UNKNOWN, view.demand) for view in views] if cover.hides(entry) else views
             for entry, views in zip(entries, looked, strict=True)]
 
 
@@ -128,7 +122,7 @@ def _train(engine: Engine, entries: Sequence[Entry], looked: Sequence[Sequence[V
               if view.state != DONE and not view.is_live]
     with st.container():
         if wanted:
-            held = predict.why_not(*(config for config, _ in wanted))
+            held = cover.why_not(*(config for config, _ in wanted))
             st.button(n("comparison.train", len(wanted)), key="compared_train", type="primary",
                       icon=":material/play_arrow:", on_click=_submit, args=(engine, wanted), disabled=bool(held),
                       help=held)
@@ -146,13 +140,10 @@ def _submit(engine: Engine, wanted: Sequence[tuple[RunConfig, Demand]]) -> None:
 # -- what moves ----------------------------------------------------------------------------------------------
 
 
+@guarded
 def _panel(engine: Engine, entries: Sequence[Entry], seeds: int, was_live: bool) -> None:
     state.rerun_if_put()
-    try:
-        looked = _covered(entries, _look(engine, entries, seeds))
-    except STORE_ERRORS as error:
-        _no_store(error)
-        return
+    looked = _covered(entries, _look(engine, entries, seeds))
     if any(view.is_live for views in looked for view in views) != was_live:
         st.rerun()  # buttons and timer belong to the page
     names = lessons.names(entries)
@@ -180,7 +171,7 @@ def _table(entries: Sequence[Entry], names: Sequence[str], looked: Sequence[Sequ
     for entry, name, views, found in zip(entries, names, looked, results, strict=True):
         one, view = found[0], views[0]
         word = DIVERGED if view.state == DONE and view.run.status == DIVERGED else _STATES.get(view.state, view.state)
-        said = t("predict.state") if predict.is_asked(entry.config) else sweep.state_words(word, language())
+        said = t("predict.state") if cover.hides(entry) else sweep.state_words(word, language())
         if view.is_live or (one and word not in ("done", DIVERGED)):
             said = f"{said}, {t('sweep.reached', reached=len(view.epochs), epochs=entry.asked.epochs)}"
         rows.append({"run": name, "state": said, "parameters": entry.config.parameters, **{
@@ -226,7 +217,7 @@ def _words(engine: Engine, entries: Sequence[Entry], names: Sequence[str],
     said.append(contrast.seeds_sentence(*each, titles, language()))
     st.markdown(shown(" ".join(filter(None, said))))
     if seeds == 1:
-        held = predict.why_not(one.config, other.config)
+        held = cover.why_not(one.config, other.config)
         st.button(t("comparison.repeat", seeds=comparison.SEEDS[1]), key="compared_repeat",
                   icon=":material/casino:", on_click=_repeat, args=(engine, [one, other]), disabled=bool(held),
                   help=held or t("comparison.repeat.help"))

@@ -10,7 +10,7 @@ from explorer.database import STORE_ERRORS
 from explorer.devices import DeviceError
 from explorer.engine import Engine, QueueFull
 from explorer.fields import FieldError, plain
-from explorer.ui import predict, state, visitor
+from explorer.ui import cover, state, visitor
 from explorer.ui.guard import guarded
 from explorer.ui.speech import language, t, told
 from explorer.view import DONE, View
@@ -40,7 +40,7 @@ def show(engine: Engine, config: RunConfig, demand: Demand, run_id: str, view: V
 
 
 def _buttons(engine: Engine, config: RunConfig, demand: Demand, run_id: str, view: View) -> None:
-    held = predict.why_not(config)
+    held = cover.why_not(config)
     ask = {"on_click": _submit, "args": (engine, config, demand), "type": "primary", "disabled": bool(held)}
     if view.is_live:
         st.button(t("live.stop"), key="stop", icon=":material/stop:", on_click=_stop, args=(engine, run_id),
@@ -66,6 +66,7 @@ def _submit(engine: Engine, config: RunConfig, demand: Demand) -> None:
         st.session_state["problem"] = t("page.no_store", why=translated(str(error), language()))
     else:
         st.session_state.setdefault("mine", {})[run_id] = (config, demand)
+        cover.trained(config, demand)
     _draw_others()
 
 
@@ -91,21 +92,28 @@ def _stop(engine: Engine, run_id: str) -> None:
 def elsewhere(engine: Engine, run_id: str) -> None:
     """Runs that this visitor has started and moved away from: while they train on, and until he has seen their end."""
     mine = st.session_state.get("mine", {})
-    views = {other: engine.look(other, demand) for other, (_, demand) in mine.items()}
+    views = _left(engine, run_id, fresh=True)
     ended = [other for other, view in views.items() if not view.is_live]
-    for other in ended[:-MOST_ENDED] + [other for other in ended if other == run_id]:
-        mine.pop(other, None)
-    if not set(mine) - {run_id}:
+    for other in ended[:-MOST_ENDED]:
+        del mine[other], views[other]
+    if run_id in mine and not engine.look(run_id, mine[run_id][1]).is_live:
+        del mine[run_id]
+    if not views:
         return  # even an empty part of the page takes room
-    is_live = any(view.is_live for other, view in views.items() if other != run_id)
+    is_live = any(view.is_live for view in views.values())
     st.fragment(_elsewhere, run_every=ELSEWHERE_SECONDS if is_live else None)(engine, run_id, is_live)
+
+
+def _left(engine: Engine, run_id: str, fresh: bool = False) -> dict[str, View]:
+    """How the visitor's runs stand, but for the one that is on the page."""
+    return {other: engine.view(other, engine.sight(other, fresh), demand)
+            for other, (_, demand) in st.session_state.get("mine", {}).items() if other != run_id}
 
 
 @guarded
 def _elsewhere(engine: Engine, run_id: str, was_live: bool) -> None:
     state.rerun_if_put()
-    mine = st.session_state.get("mine", {})
-    views = {other: engine.look(other, demand) for other, (_, demand) in mine.items() if other != run_id}
+    mine, views = st.session_state.get("mine", {}), _left(engine, run_id)
     if was_live and not any(view.is_live for view in views.values()):
         st.rerun()  # the timer belongs to the page
     for other, view in views.items():

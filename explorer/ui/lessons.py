@@ -13,7 +13,7 @@ from explorer.lessons import FAILS, HOLDS, OPEN, SWITCHES, reading
 from explorer.lessons.measures import Measured
 from explorer.lessons.presets import LESSONS
 from explorer.lessons.ready import ready_parts
-from explorer.ui import predict, state
+from explorer.ui import cover, predict, state
 from explorer.ui.speech import language, shown, t
 from explorer.words import LANGUAGES
 
@@ -136,7 +136,7 @@ def names(entries: Sequence[Entry]) -> list[str]:
 
 
 def show_reading(engine: Engine, results: dict[Hashable, Measured | None]) -> None:
-    """Each claim of the lesson with its numbers; nothing without a lesson.
+    """Each claim of the lesson with its numbers; nothing without a lesson, or while a guess is asked for.
 
     Args:
         results: of the runs that are done, by their key in the comparison.
@@ -148,7 +148,7 @@ def show_reading(engine: Engine, results: dict[Hashable, Measured | None]) -> No
     found: Sequence[Measured | None] = [results.get(one.key) for one in used.entries()]
     titles = names(used.entries())
     st.markdown(f"**{t('lesson.claims')}**")
-    if predict.is_asked():  # they say what there is to guess
+    if cover.is_in_use():  # they say what there is to guess
         st.caption(t("predict.claims"))
         return
     st.markdown("\n".join(f"- {_MARKS[claim.verdict(found)]} "

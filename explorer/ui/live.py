@@ -18,7 +18,7 @@ from explorer.engine import Engine
 from explorer.sight import Sight
 from explorer.stopping import stopping_epoch
 from explorer.store import DIVERGED, FAILED, FINISHED, INTERRUPTED, QUEUED, STOPPED
-from explorer.ui import head, lessons, pace, predict, state, visitor
+from explorer.ui import cover, head, lessons, pace, predict, state, visitor
 from explorer.ui.guard import guarded
 from explorer.ui.speech import labels, language, n, t, told
 from explorer.view import DONE, UNKNOWN, View
@@ -44,9 +44,7 @@ def _show(engine: Engine, config: RunConfig, demand: Demand) -> None:
     if st.session_state["draw_whole_page"]:
         st.rerun()  # what was pressed here shows elsewhere too
     run_id = engine.run_id(config)
-    view = engine.look(run_id, demand)
-    if predict.is_asked(config):
-        view = predict.covered(view)
+    view = cover.view(config, engine.look(run_id, demand))
     head.show(engine, config, demand, run_id, view)
     # Whatever comes and goes here, what follows keeps its place: the page updates it by its place.
     with st.container():
@@ -73,7 +71,7 @@ def _panel(engine: Engine, config: RunConfig, demand: Demand, run_id: str, was_l
 def _draw(engine: Engine, config: RunConfig, demand: Demand, run_id: str, was_live: bool) -> None:
     # Whether it has ended is read with the rows, in one snapshot: the last epoch is never missed.
     sight, status = engine.sight(run_id), ""
-    if predict.is_asked(config):
+    if cover.is_on(config):
         status = t("predict.covered.here") if sight.run else ""
         sight = Sight((None, [], {}))
     view = engine.view(run_id, sight, demand)
@@ -204,7 +202,7 @@ def _failure(view: View, config: RunConfig) -> None:
 
 def _notice(view: View, config: RunConfig) -> None:
     if view.state == UNKNOWN:
-        st.info(t("predict.hint" if predict.is_asked(config) else "live.hint"), icon=":material/school:")
+        st.info(t("predict.hint" if cover.is_on(config) else "live.hint"), icon=":material/school:")
     elif view.run.status == STOPPED and view.state != DONE:
         st.info(f"{told(view.run.message) or t('live.stopped')} {_reached(view)}", icon=":material/pause_circle:")
     elif view.run.status in (FINISHED, DIVERGED) and view.run.message:

@@ -11,7 +11,7 @@ import streamlit as st
 from explorer import comparison, guesses, history, overlay
 from explorer.comparison import Entry
 from explorer.lessons import published
-from explorer.ui import predict
+from explorer.ui import cover, predict
 from explorer.ui.speech import language, t
 
 
@@ -62,7 +62,9 @@ def curves(entries: Sequence[Entry], names: Sequence[str], tables: Sequence[Sequ
     classes = min(entries[number].config.info.classes for number in seen)
     given = _Given(measure, epochs, classes, st.session_state["compared_log_x"], st.session_state["compared_log_y"],
                    seeds > 1, language(), printed, sides)
-    beneath = [published_of(entries[number]) if st.session_state["compared_published"] else [] for number in seen]
+    is_printed = st.session_state["compared_published"]
+    beneath = [published_of(entries[number]) if is_printed and not cover.hides(entries[number]) else []
+               for number in seen]
     guessed = [predict.guess_of(entries[number].key) for number in seen]
     if st.session_state["compared_panels"] and measure in overlay.TWO_SIDED:
         _panels(drawn, lines, beneath, guessed, given, width)

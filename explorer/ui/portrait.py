@@ -16,7 +16,7 @@ from explorer.engine import Engine, QueueFull
 from explorer.fields import FieldError, plain
 from explorer.store import FAILED, INTERRUPTED, STOPPED
 from explorer.timing import Timing
-from explorer.ui import visitor
+from explorer.ui import cover, visitor
 from explorer.ui.speech import language as the_language
 from explorer.ui.speech import shown
 from explorer.view import UNKNOWN
@@ -176,7 +176,7 @@ def _look(engine: Engine, config: RunConfig, demand: Demand) -> tuple[Demand, li
     """What is asked of each device, and how far it is known."""
     hardware = engine.hardware
     names = ["cpu"] if engine.settings.device == "cpu" else hardware.names
-    own = engine.look(engine.run_id(config), demand)
+    own = cover.view(config, engine.look(engine.run_id(config), demand))
     # As many epochs as the run itself has, should early stopping have ended it.
     wanted = Demand(len(own.epochs) if own.epochs and not own.is_live else demand.epochs)
     # Where there is but one device, nothing is to be looked for.

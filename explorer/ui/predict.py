@@ -1,4 +1,4 @@
-"""Predict first: a learner's guesses about the runs of a lesson, asked for before they are trained and scored after."""
+"""Predict first: a learner's guesses about the runs of a lesson, asked for before they are seen and scored after."""
 
 from __future__ import annotations
 
@@ -10,17 +10,14 @@ import streamlit as st
 
 from explorer import guesses, overlay, prediction
 from explorer.comparison import Entry, Result
-from explorer.config import RunConfig
 from explorer.database import STORE_ERRORS
 from explorer.engine import Engine
 from explorer.lessons import Part
 from explorer.prediction import ENDS, Prediction
-from explorer.ui import runs
+from explorer.ui import cover, runs
+from explorer.ui.cover import Key
 from explorer.ui.speech import language, n, shown, t, told
-from explorer.view import DONE, UNKNOWN, View
-
-# A run, as the comparison tells runs apart: `Entry.key`.
-Key = tuple[RunConfig, int, bool]
+from explorer.view import DONE
 
 
 def toggle() -> None:
@@ -30,13 +27,13 @@ def toggle() -> None:
 
 def forget() -> None:
     """Ask for nothing: there is no lesson."""
-    st.session_state["predict_asked"] = ()
+    cover.put_on(())
 
 
 def show(engine: Engine, part: Part, names: Sequence[str]) -> None:
     """Ask what the learner expects of the runs of a lesson; in the lesson's panel.
 
-    What is known already, because somebody else has trained it, is covered until then.
+    What is known already is covered until then, unless the learner has had it trained himself.
 
     Args:
         names: one a run of the lesson.
@@ -49,41 +46,24 @@ def show(engine: Engine, part: Part, names: Sequence[str]) -> None:
             st.error(told(problem), icon=":material/error:")
         if not st.session_state["predict"]:
             return
-        entries = part.entries()
+        entries, settled = part.entries(), cover.settled()
+        asked = [place for place, entry in enumerate(entries) if entry.key not in settled]
+        cover.put_on(entries[place].key for place in asked)
         try:
             views = runs.look(engine, [(entry.config, entry.asked) for entry in entries])
         except STORE_ERRORS:
             return  # the run below says so
-        settled = _settled()
-        asked = [place for place, entry in enumerate(entries) if entry.key not in settled]
-        st.session_state["predict_asked"] = tuple(entries[place].key for place in asked)
         if asked:
             st.fragment(_form)(engine, entries, names, asked, [views[place].state == DONE for place in asked])
         elif any(settled.get(entry.key) for entry in entries):
             st.caption(t("predict.made"))
 
 
-def is_asked(*configs: RunConfig) -> bool:
-    """Whether a guess about one of these runs, or about any, is asked for before it is trained and shown."""
-    asked = [config for config, *_ in st.session_state.get("predict_asked", ())]
-    return any(config in configs for config in asked) if configs else bool(asked)
-
-
-def covered(view: View) -> View:
-    """What is shown of a run while a guess about it is asked for."""
-    return View(UNKNOWN, view.demand)
-
-
-def why_not(*configs: RunConfig) -> str | None:
-    """Why one of these runs is not trained yet, for the help of its button; `None` where nothing is in the way."""
-    return t("predict.first") if is_asked(*configs) else None
-
-
 def guess_of(key: Key) -> int | None:
     """The epoch that is guessed to be a run's best, once the run has been asked for and while predictions are on."""
     if not (st.session_state.get("lesson") and st.session_state.get("predict")):
         return None
-    made = _settled().get(key)
+    made = cover.settled().get(key)
     return made.best_epoch if made else None
 
 
@@ -96,7 +76,7 @@ def show_scores(part: Part, names: Sequence[str], results: Mapping[Any, Result |
     """
     if not st.session_state.get("predict"):
         return
-    entries, settled, said = part.entries(), _settled(), []
+    entries, settled, said = part.entries(), cover.settled(), []
     reference = results.get(entries[0].key)
     for entry, name in zip(entries, names, strict=True):
         made = settled.get(entry.key)
@@ -114,11 +94,6 @@ def show_scores(part: Part, names: Sequence[str], results: Mapping[Any, Result |
 def _drafts() -> dict[Key, Prediction]:
     """Guesses that can still be changed."""
     return st.session_state.setdefault("predict_drafts", {})
-
-
-def _settled() -> dict[Key, Prediction | None]:
-    """Guesses about runs that have been asked for since, `None` where guessing was skipped."""
-    return st.session_state.setdefault("predict_settled", {})
 
 
 # -- the form ------------------------------------------------------------------------------------------------
@@ -174,7 +149,7 @@ def _buttons(engine: Engine, entries: Sequence[Entry], asked: Sequence[int], kno
     missing = [other for other in asked if not _draft(entries, other).is_complete(other == 0)]
     is_begun = any(_draft(entries, other).is_made for other in asked)
     others = sorted((other for other in missing if other != place), key=lambda other: (other < place, other))
-    submit = {"on_click": _submit, "args": (engine, [entries[other] for other in asked])}
+    submit = {"on_click": _submit, "args": (engine, [entries[other] for other in asked], known)}
     with st.container(horizontal=True, vertical_alignment="center"):
         if others:
             st.button(t("predict.next"), key="predict_next", type="primary", disabled=place in missing,
@@ -221,16 +196,17 @@ def _open(place: int) -> None:
     _turned()
 
 
-def _submit(engine: Engine, asked: Sequence[Entry]) -> None:
-    """Ask for the runs; what was guessed of them stands from now on."""
-    problem = runs.submit(engine, [(entry.config, entry.asked) for entry in asked])
+def _submit(engine: Engine, asked: Sequence[Entry], known: Sequence[bool]) -> None:
+    """Ask for the runs that are not known; what was guessed of them stands from now on, and known ones are shown."""
+    new = [entry for entry, is_known in zip(asked, known, strict=True) if not is_known]
+    problem = runs.submit(engine, [(entry.config, entry.asked) for entry in new])
     st.session_state["predict_sent"] = True
     if problem:
         st.session_state["predict_problem"] = problem
-        return
-    for entry in asked:
-        made = _drafts().pop(entry.key, None)
-        _settled()[entry.key] = made if made and made.is_made else None
+    for entry, is_known in zip(asked, known, strict=True):
+        if is_known or not problem:
+            made = _drafts().pop(entry.key, None)
+            cover.settled()[entry.key] = made if made and made.is_made else None
 
 
 @st.cache_data(show_spinner=False, max_entries=100)

@@ -12,7 +12,7 @@ from explorer.database import STORE_ERRORS
 from explorer.devices import DeviceError
 from explorer.engine import Engine, QueueFull
 from explorer.fields import FieldError
-from explorer.ui import visitor
+from explorer.ui import cover, visitor
 from explorer.view import DONE, View
 
 # Finished runs that one visitor's page remembers, so that the store is asked for the others alone.
@@ -42,4 +42,6 @@ def submit(engine: Engine, wanted: Sequence[tuple[RunConfig, Demand]]) -> str:
             engine.submit_all([config for config, _ in group], demand, visitor.person())
     except (FieldError, DeviceError, QueueFull, *STORE_ERRORS) as error:
         return str(error)
+    for config, demand in wanted:
+        cover.trained(config, demand)
     return ""

@@ -10,11 +10,10 @@ import streamlit as st
 from explorer import data, heatmap, naming, sweep
 from explorer.config import KINDS, Demand, RunConfig
 from explorer.database import STORE_ERRORS
-from explorer.devices import DeviceError
-from explorer.engine import Engine, QueueFull
+from explorer.engine import Engine
 from explorer.fields import FieldError
 from explorer.store import DIVERGED, FINISHED, QUEUED, RUNNING
-from explorer.ui import state, visitor
+from explorer.ui import cover, runs, state
 from explorer.ui.guard import guarded
 from explorer.ui.speech import labels, language, n, t, told
 from explorer.view import DONE, UNKNOWN, View, look
@@ -41,10 +40,7 @@ def show(engine: Engine, config: RunConfig, demand: Demand, grid: sweep.Grid | N
         with st.container():
             for message in unsound:
                 st.warning(told(message), icon=":material/warning:")
-        try:
-            _grid(engine, config, demand, grid)
-        except STORE_ERRORS as error:
-            st.error(t("page.no_store", why=told(str(error))), icon=":material/error:")
+        _grid(engine, config, demand, grid)
 
 
 def _axes(engine: Engine, config: RunConfig) -> None:
@@ -85,6 +81,7 @@ def _label(field: str, language: str, text: str) -> str:
         return text  # it has been typed, and a warning says what is wrong with it
 
 
+@guarded
 def _grid(engine: Engine, config: RunConfig, demand: Demand, grid: sweep.Grid | None) -> None:
     if grid is None:
         st.info(t("sweep.empty"), icon=":material/grid_view:")
@@ -123,17 +120,20 @@ def _base(config: RunConfig, grid: sweep.Grid) -> RunConfig:
     return config
 
 
-def _look(engine: Engine, runs: dict[str, RunConfig], demand: Demand) -> dict[str, tuple[sweep.Standing, bool]]:
+def _look(engine: Engine, wanted: dict[str, RunConfig], demand: Demand) -> dict[str, tuple[sweep.Standing, bool]]:
     """How the runs stand, and whether that changes by itself. What is over is remembered, and of the others only what
     is new is read."""
     memory = st.session_state.setdefault("sweep_memory", {})
-    if memory.get("demand") != demand or not runs.keys() <= memory["rows"].keys():
-        memory.update(demand=demand, rows={run_id: [] for run_id in runs}, done={})
+    if memory.get("demand") != demand or not wanted.keys() <= memory["rows"].keys():
+        memory.update(demand=demand, rows={run_id: [] for run_id in wanted}, done={})
     rows, done = memory["rows"], memory["done"]
-    asked = {run_id: config for run_id, config in runs.items() if run_id not in done}
+    asked = {run_id: config for run_id, config in wanted.items() if run_id not in done and not cover.is_on(config)}
     found = engine.store.snapshots(asked, {run_id: len(rows[run_id]) for run_id in asked}) if asked else {}
     looked = {}
-    for run_id in runs:
+    for run_id, config in wanted.items():
+        if cover.is_on(config):
+            looked[run_id] = _standing(View(UNKNOWN, demand)), False
+            continue
         if run_id in done:
             looked[run_id] = done[run_id], False
             continue
@@ -168,8 +168,10 @@ def _buttons(engine: Engine, runs: dict[str, RunConfig], looked: dict[str, tuple
     with st.container():
         with st.container(horizontal=True, vertical_alignment="center"):
             if rest:
+                held = cover.why_not(*rest)
                 st.button(n("sweep.train_others" if live or over else "sweep.train", len(rest)), key="sweep_train",
-                          type="primary", icon=":material/play_arrow:", on_click=_submit, args=(engine, rest, demand))
+                          type="primary", icon=":material/play_arrow:", on_click=_submit, args=(engine, rest, demand),
+                          disabled=bool(held), help=held)
             elif not live:
                 st.button(t("sweep.all", number=len(runs)), key="sweep_train", icon=":material/check:", disabled=True)
             if live:
@@ -183,10 +185,9 @@ def _buttons(engine: Engine, runs: dict[str, RunConfig], looked: dict[str, tuple
 
 
 def _submit(engine: Engine, configs: list[RunConfig], demand: Demand) -> None:
-    try:
-        engine.submit_all(configs, demand, visitor.person())
-    except (FieldError, DeviceError, QueueFull, *STORE_ERRORS) as error:
-        st.session_state["sweep_problem"] = "sweep.refused", str(error)
+    problem = runs.submit(engine, [(config, demand) for config in configs])
+    if problem:
+        st.session_state["sweep_problem"] = "sweep.refused", problem
 
 
 def _stop(engine: Engine, run_ids: list[str]) -> None:

@@ -10,10 +10,10 @@ import streamlit as st
 from explorer import naming, wall
 from explorer.catalogue import DATASETS
 from explorer.config import RunConfig
-from explorer.database import STORE_ERRORS
 from explorer.engine import Engine
-from explorer.ui import state
-from explorer.ui.speech import language, n, t, told
+from explorer.ui import cover, state
+from explorer.ui.guard import guarded
+from explorer.ui.speech import language, n, t
 from explorer.wall import Point
 
 REFRESH_SECONDS = 2.0
@@ -39,15 +39,12 @@ def show(engine: Engine, config: RunConfig) -> None:
         st.fragment(_panel, run_every=REFRESH_SECONDS)(engine, config)
 
 
+@guarded
 def _panel(engine: Engine, config: RunConfig) -> None:
     state.rerun_if_put()
-    try:
-        points = engine.wall.points()
-    except STORE_ERRORS as error:
-        st.error(t("page.no_store", why=told(str(error))), icon=":material/error:")
-        return
+    points = engine.wall.points()
     dataset = st.session_state["wall_dataset"] or config.dataset
-    points = [point for point in points if point.config.dataset == dataset]
+    points = [point for point in points if point.config.dataset == dataset and not cover.is_on(point.config)]
     live = sum(point.is_live for point in points)
     st.caption(" · ".join([n("wall.runs", len(points)), *([n("wall.live", live)] if live else [])])
                if points else t("wall.empty"))
