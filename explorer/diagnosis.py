@@ -8,11 +8,13 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from functools import cache
 from types import MappingProxyType
 
 import numpy as np
 import pandas as pd
+
+from explorer import robust
+from explorer.robust import middle, sound, sure, times
 
 # Fewer epochs than this show no trend.
 FEWEST_EPOCHS = 3
@@ -37,21 +39,10 @@ OUTLOOK_SHARE = 0.01
 GOING_ON = 0.25
 # A slope counts from two of its own standard errors on.
 SLOPE_ERRORS = 2.0
-# Jitter is measured on so many epochs to each side of the place in question, since curves get wilder as they rise.
-NOISE_REACH = 10
-# Where jitter hides the level, a rise shows as a trend since the best epoch: this many standard errors, from so many
-# epochs on, and only where training has fallen meanwhile.
-TREND_ERRORS, TREND_FROM = 2.5, 6
 # Jitter beyond this share of the best value hides whatever is not plain.
 NOISY_SHARE = 0.05
 # A level that far above the best, as a share of it, is not a settled one, even where jitter might explain it.
 UNSURE_SHARE = 0.1
-# Of independent errors of standard deviation 1, the reversals below come to 0.37 on average (simulated, 20 epochs).
-REVERSAL = 0.37
-# Of n epochs the jitter is uncertain by about this over √n, as a share of it. Settled curves with a jitter of 3 % of
-# their value are then taken for overfitting in 10 of 100 cases after 20 epochs, 3 after 50, 1 after 300 (simulated,
-# 400 each); 1 in 8,000 over all jitters up to 12 % and 10 to 300 epochs has high confidence.
-DOUBT = 1.0
 # A network that is no better than this share of the cross-entropy of a blind guess, ln(classes), has learned nothing.
 GUESSING_SHARE = 0.9
 # Training that is so many times worse than a blind guess has broken down; the first epochs, where averages of batch
@@ -166,18 +157,18 @@ def diagnose(history: pd.DataFrame, classes: int = 2) -> Diagnosis:
     epochs = len(history)
     columns = history[["epoch", "train_crossentropy", "val_crossentropy", "val_accuracy"]].to_numpy(dtype=float)
     is_sound = np.isfinite(columns[:, 1:3]).all(axis=1)
-    sound = columns[is_sound]
-    if not len(sound):
+    rows = columns[is_sound]
+    if not len(rows):
         grounds = {"phase": Ground(1.0, {"epochs": epochs})} if epochs else {}
         return Diagnosis(DIVERGED if epochs else TOO_SHORT, epochs, grounds=grounds)
     # Cross-entropies near the largest float overflow on the way; what comes of them is no number, and read as such.
     with np.errstate(all="ignore"):
-        found = _read(*sound.T, math.log(classes))
+        found = _read(*rows.T, math.log(classes))
     found = replace(found, epochs=epochs)
     if not is_sound[-1]:
         found = replace(found, phase=DIVERGED, onset=None, is_stuck=False, is_unsettled=False, grounds={
             **{name: ground for name, ground in found.grounds.items() if name != "onset"},
-            "phase": Ground(1.0, {"lost": float(epochs - len(sound))})})
+            "phase": Ground(1.0, {"lost": float(epochs - len(rows))})})
     return found
 
 
@@ -186,29 +177,30 @@ def _read(epoch: np.ndarray, train: np.ndarray, val: np.ndarray, accuracy: np.nd
     count, at = len(val), int(val.argmin())
     gaps = val - train
     best = float(val[at])
-    noise = _noise(val, at)
+    noise = robust.noise(val, at)
     after = np.arange(at + 1, count)[-LATEST:]
     end = after if len(after) else np.array([at])
     visible = max(RISE, RISE_SHARE * best)
-    limit = max(visible, _chance(count) * max(noise, _noise(val, at, count)))
-    rise = _middle(val[end]) - best
+    limit = max(visible, robust.chance(count) * max(noise, robust.noise(val, at, count)))
+    rise = middle(val[end]) - best
     # How many times the rise is its limit: that of the level, or else that of the trend.
     margin = rise / limit
-    if visible < rise <= limit and train[at] - _middle(train[end]) > visible:
-        margin = max(margin, _climb(epoch[at + 1:], val[at + 1:], visible))
+    if visible < rise <= limit and train[at] - middle(train[end]) > visible:
+        margin = max(margin, robust.climb(epoch[at + 1:], val[at + 1:], visible, LONGEST_WINDOW))
     window = min(count, LONGEST_WINDOW, max(FEWEST_WINDOW, count // WINDOW_SHARE))
-    slope, error = _slope(epoch[-window:], val[-window:]), _noise(val, count - 1) * math.sqrt(12 / window**3)
+    slope = robust.slope(epoch[-window:], val[-window:])
+    error = robust.noise(val, count - 1) * math.sqrt(12 / window**3)
     found = Diagnosis(
         TOO_SHORT, count, int(epoch[at]), best, float(accuracy[at]), float(gaps[at]), float(gaps[-1]),
         rise=rise, last_rise=float(val[-1]) - best, limit=limit, slope=slope,
-        train_slope=_slope(epoch[-window:], train[-window:]), window=window, noise=noise,
-        train=_middle(train[-LATEST:] if count >= LATEST else train[-1:]), guessing=guessing)
+        train_slope=robust.slope(epoch[-window:], train[-window:]), window=window, noise=noise,
+        train=middle(train[-LATEST:] if count >= LATEST else train[-1:]), guessing=guessing)
     grounds = {
-        "best_epoch": Ground(_sound(_sure(count / HALF_SURE) / int((val <= best + noise).sum())),
+        "best_epoch": Ground(sound(sure(count / HALF_SURE) / int((val <= best + noise).sum())),
                              {"crossentropy": best, "noise": noise, "as_good": int((val <= best + noise).sum())}),
-        "gap": Ground(_sure(_times(abs(found.gap), noise * math.sqrt(2))),
+        "gap": Ground(sure(times(abs(found.gap), noise * math.sqrt(2))),
                       {"train": float(train[-1]), "validation": float(val[-1]), "noise": noise}),
-        "slope": Ground(_sound(_sure(_times(abs(slope), error)) * _sure(window / HALF_SURE)) if window > 1 else 0.0,
+        "slope": Ground(sound(sure(times(abs(slope), error)) * sure(window / HALF_SURE)) if window > 1 else 0.0,
                         {"window": window, "error": error, "train_slope": found.train_slope}),
     }
     if count < FEWEST_EPOCHS:
@@ -228,27 +220,27 @@ def _phase(found: Diagnosis, climbed: float, val: np.ndarray, gaps: np.ndarray, 
            at: int, end: np.ndarray, error: float) -> tuple[Diagnosis, Ground, Ground | None]:
     """The phase of at least `FEWEST_EPOCHS` epochs, its ground, and that of the onset if there is one."""
     count, best, limit = len(val), found.best_crossentropy, found.limit
-    enough = _sure(count / HALF_SURE)
+    enough = sure(count / HALF_SURE)
     worst = BROKEN_TIMES * found.guessing
     if count >= BROKEN_FROM and found.train > worst and found.train > train[0] / 2:
         numbers = {"train": found.train, "limit": worst}
-        return replace(found, phase=DIVERGED), Ground(_sure(found.train / worst) * enough, numbers), None
-    widened = _middle(gaps[end]) - found.gap_at_best
+        return replace(found, phase=DIVERGED), Ground(sure(found.train / worst) * enough, numbers), None
+    widened = middle(gaps[end]) - found.gap_at_best
     has_risen = climbed > 1
     visible = max(RISE, RISE_SHARE * best)
-    left = best + min(limit, ONSET_SHARE * max(visible, _chance(count) * found.noise))
+    left = best + min(limit, ONSET_SHARE * max(visible, robust.chance(count) * found.noise))
     start = _since(val, at, left)
-    latest = _middle(val[-LATEST:])
+    latest = middle(val[-LATEST:])
     level = GUESSING_SHARE * found.guessing
     # Where training itself is no better than a guess, nothing has been memorised, whatever validation does.
     is_blind = found.train > level and latest > level
     if (not is_blind and has_risen and widened >= GAP_SHARE * found.rise and start is not None
             and _since(val, at, best + min(limit, found.rise - 1e-12)) is not None):
         above = float((val[start:] > left).mean())
-        lasted = _sure((count - start) / HALF_SURE)
+        lasted = sure((count - start) / HALF_SURE)
         numbers = {"rise": found.rise, "limit": limit, "widened": widened, "epochs_since": count - start}
         return (replace(found, phase=OVERFITTING, onset=int(epoch[start])),
-                Ground(_sure(climbed) * lasted, numbers),
+                Ground(sure(climbed) * lasted, numbers),
                 Ground(above * lasted, {"limit": left, "epochs_since": count - start,
                                         "share_above": above}))
     # What training on would bring: the slope, over a quarter of the epochs more or over its own window.
@@ -256,27 +248,27 @@ def _phase(found: Diagnosis, climbed: float, val: np.ndarray, gaps: np.ndarray, 
     needed = OUTLOOK_SHARE * abs(best)
     # A curve that has just settled falls over the window, but no longer at its end.
     half = found.window // 2
-    goes_on = half < FEWEST_WINDOW or _slope(epoch[-half:], val[-half:]) < GOING_ON * found.slope
+    goes_on = half < FEWEST_WINDOW or robust.slope(epoch[-half:], val[-half:]) < GOING_ON * found.slope
     improves = (outlook > needed and -found.slope > SLOPE_ERRORS * error and found.train_slope < 0 and goes_on
                 and at >= count - found.window)
     if improves or is_blind:
         is_stuck = is_blind and not improves
         if is_stuck:
             numbers = {"train": found.train, "limit": level}
-            margin = _times(found.guessing - level, max(found.guessing - found.train, 0.0))
+            margin = times(found.guessing - level, max(found.guessing - found.train, 0.0))
         else:
-            numbers, margin = {"outlook": outlook, "limit": needed}, _times(outlook, needed)
-        return replace(found, phase=UNDERFITTING, is_stuck=is_stuck), Ground(_sure(margin) * enough, numbers), None
-    unsteady = max(_times(found.noise, NOISY_SHARE * abs(best)), _times(found.rise, UNSURE_SHARE * abs(best)))
+            numbers, margin = {"outlook": outlook, "limit": needed}, times(outlook, needed)
+        return replace(found, phase=UNDERFITTING, is_stuck=is_stuck), Ground(sure(margin) * enough, numbers), None
+    unsteady = max(times(found.noise, NOISY_SHARE * abs(best)), times(found.rise, UNSURE_SHARE * abs(best)))
     if has_risen or unsteady > 1:
         margin = climbed if has_risen else unsteady
         numbers = {"noise": found.noise, "rise": found.rise, "limit": limit}
         unsettled = has_risen and widened < GAP_SHARE * found.rise
-        return (replace(found, phase=NOISY, is_unsettled=unsettled), Ground(_sound(_sure(margin) * enough), numbers),
+        return (replace(found, phase=NOISY, is_unsettled=unsettled), Ground(sound(sure(margin) * enough), numbers),
                 None)
-    nearest = max(found.rise / limit, _times(outlook, needed))
+    nearest = max(found.rise / limit, times(outlook, needed))
     numbers = {"rise": found.rise, "limit": limit, "outlook": outlook, "outlook_limit": needed}
-    return replace(found, phase=GOOD), Ground(_sure(_times(1.0, nearest)) * enough, numbers), None
+    return replace(found, phase=GOOD), Ground(sure(times(1.0, nearest)) * enough, numbers), None
 
 
 def _since(val: np.ndarray, at: int, limit: float) -> int | None:
@@ -289,72 +281,3 @@ def _since(val: np.ndarray, at: int, limit: float) -> int | None:
         return None
     # The latest place with that sum: earlier ones only bring a spike and the relapse after it.
     return at + len(scores) - int(scores[::-1].argmax())
-
-
-def _chance(count: int) -> float:
-    """How many times the noise may lie between the least of so many values and a few others by chance.
-
-    That is about √(2 ln n) standard deviations, and one more; of few epochs the noise itself is not well known.
-    """
-    return (1 + math.sqrt(2 * math.log(count))) * (1 + DOUBT / math.sqrt(count))
-
-
-def _climb(epoch: np.ndarray, val: np.ndarray, visible: float) -> float:
-    """How many times a rising trend since the best epoch is more than jitter explains; 0 where it is not to be seen."""
-    if len(val) < TREND_FROM:
-        return 0.0
-    places = np.linspace(0, len(val) - 1, min(len(val), LONGEST_WINDOW)).astype(int)
-    climb = _slope(epoch[places], val[places]) * float(epoch[-1] - epoch[0])
-    # The error of a straight line's slope through n points evenly over a span is σ√(12/n) / span.
-    error = _noise(val, len(val) - 1, len(val)) * math.sqrt(12 / len(places))
-    return _times(climb, max(visible, TREND_ERRORS * error))
-
-
-def _noise(val: np.ndarray, at: int, reach: int = NOISE_REACH) -> float:
-    """Standard deviation of the jitter around a place, 0 for a smooth curve.
-
-    Jitter turns back: where two steps in a row have opposite signs, the smaller one is taken, elsewhere 0. So a bend
-    is no jitter, however sharp. The place itself is left out, for at its best every curve turns, and so is the largest
-    tenth (at least one), for a single bad epoch is no noise either.
-    """
-    low = max(0, at - reach)
-    steps = np.diff(val[low:at + reach + 1])
-    turns = np.where(steps[:-1] * steps[1:] < 0, np.minimum(abs(steps[:-1]), abs(steps[1:])), 0.0)
-    if 0 <= at - low - 1 < len(turns):
-        turns = np.delete(turns, at - low - 1)
-    kept = np.sort(turns)[:len(turns) - max(1, round(len(turns) / 10))]
-    return _sound(float(kept.mean()) / REVERSAL) if len(kept) else 0.0
-
-
-@cache
-def _pairs(count: int) -> tuple[np.ndarray, np.ndarray]:
-    return np.triu_indices(count, 1)
-
-
-def _slope(epoch: np.ndarray, values: np.ndarray) -> float:
-    """Median of the slopes between all pairs, after Theil and Sen: up to 29 % of the epochs may be outliers."""
-    if len(values) < 2:
-        return NAN
-    early, late = _pairs(len(values))
-    return float(np.median((values[late] - values[early]) / (epoch[late] - epoch[early])))
-
-
-def _middle(values: np.ndarray) -> float:
-    """Median; of an even number the lower one of the middle two, so that of two both must lie high."""
-    return float(np.sort(values)[(len(values) - 1) // 2])
-
-
-def _times(value: float, unit: float) -> float:
-    """How many times a unit a value is."""
-    if value <= 0:
-        return 0.0
-    return value / unit if unit > 0 else math.inf
-
-
-def _sure(times: float) -> float:
-    """From 0 towards 1: a half at 1, three quarters at 2."""
-    return _sound(1 - 2.0 ** -max(times, 0.0))
-
-
-def _sound(value: float) -> float:
-    return value if math.isfinite(value) else 0.0

@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as profile
 from hypothesis import strategies as st
 
-from explorer import carrying, checkpoints, data
+from explorer import carrying, checkpoints, data, scrutiny
 from explorer.__main__ import main
 from explorer.config import TRAINING_VERSION, Demand, RunConfig, identity, library_versions
 from explorer.settings import Settings
@@ -208,7 +208,7 @@ def test_a_name_that_is_no_part_of_such_a_file_is_refused_and_nothing_is_written
 
 
 def test_more_than_such_a_file_may_hold_is_refused_before_it_is_unpacked(file, there, monkeypatch):
-    monkeypatch.setattr(carrying, "MOST_RUN", 100)
+    monkeypatch.setattr(scrutiny, "MOST_RUN", 100)
     found = carrying.read(file, store_of(there), there)
     assert "would unpack to" in found.refused[0][1] and not store_of(there).run_ids()
     monkeypatch.setattr(carrying, "MOST_TEXT", 100)
@@ -305,6 +305,6 @@ _JSON = st.recursive(
 def test_whatever_stands_in_a_value_there_is_a_verdict(file, there, name, value):
     content = json.loads(next(text for member, text in members(file).items() if member.startswith("runs/")))
     try:
-        carrying._run(content | {name: value}, content["run_id"])
-    except carrying.Refused:
+        scrutiny.run(content | {name: value}, content["run_id"])
+    except scrutiny.Refused:
         pass
