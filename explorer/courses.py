@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from explorer import fast, stack, training
+from explorer import calls, fast, stack, training
 from explorer.config import Demand, RunConfig
 from explorer.data.prepare import Prepared
 from explorer.data.rows import Examples, WordRows
@@ -26,7 +26,7 @@ class Courses:
 
     def __call__(self, config: RunConfig, data: Prepared, device: str = "cpu") -> fast.Course:
         """As `explorer.fast.Course`."""
-        return self._hand_out(fast.shape(config, len(data.train), device), fast.Course, config, data, device)
+        return self._hand_out(calls.shape(config, len(data.train), device), fast.Course, config, data, device)
 
     def stack(self, members: Sequence[RunConfig], data: Prepared, device: str = "cpu") -> stack.Stack:
         """As `explorer.stack.Stack`."""
@@ -53,7 +53,7 @@ class Courses:
 def warm_up() -> None:
     """Train a network of nothing on nothing: what TensorFlow and Keras do once in a process is then done."""
     rows = 16
-    x = WordRows(np.arange(rows + 1, dtype=np.int64), np.zeros(rows, np.int32), fast.DENSE_INPUTS + 1)
+    x = WordRows(np.arange(rows + 1, dtype=np.int64), np.zeros(rows, np.int32), calls.DENSE_INPUTS + 1)
     examples = Examples(x, np.zeros(rows, np.uint8))
     config = RunConfig(dataset="reviews", num_words=x.inputs, hidden=(2,), batch_size=rows)
     training.train(config, Prepared(examples, examples, examples), lambda: [Demand(2)], lambda kind, values: None,

@@ -10,7 +10,7 @@ by one, and leaves the rest to Keras:
    itself is looked up inside the graph. A notebook that calls `keras.utils.set_random_seed(seed)` sees the same curve.
 2. **The first layer adds up rows of its kernel.** x·W for a multi-hot x is the sum of the rows of W that belong to
    its words (`product`). It is the same sum in another order; only rounding differs.
-3. **Several steps run in one call** (`Looped`), few enough that Stop and progress stay quick.
+3. **Several steps run in one call** (`Looped`; how many, `calls`), few enough that Stop and progress stay quick.
 4. **One kernel updates a weight matrix** where Keras's optimizer makes ten passes over it (`fused`), and loss and
    accuracy take a dozen operations where Keras's take two hundred (`costs`).
 5. **All parts are measured by one loop inside the graph** (`Course.measure`).
@@ -24,7 +24,7 @@ the tests compare the two.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
@@ -32,21 +32,13 @@ import numpy as np
 import tensorflow as tf
 
 from explorer.batches import fit_order
+from explorer.calls import kind, measured_rows, steps_per_call
 from explorer.config import RunConfig
 from explorer.costs import costs, hits
 from explorer.data.prepare import Prepared
 from explorer.fused import fused
-from explorer.layout import BYTES, MATRICES, PLACES, WORDS_A_ROW, Part, Words
+from explorer.layout import Part, Words
 from explorer.model import make_optimizer, network, redraw
-
-# With so few words nearly every second number is 1, and the dense product is the faster one.
-DENSE_INPUTS = 300
-# Rows at a time where nothing is learnt from them, and the most numbers that a layer may make of them.
-MEASURED_ROWS, MEASURED_NUMBERS = 5_000, 2**20
-# Multiplications that one call into the graph may take: a Stop then waits for a tenth of a second or so.
-CALL_WORK = 4e9
-# Passes over the weights that one update amounts to.
-UPDATE_PASSES = 8
 
 
 def product(words: Words, kernel: tf.Tensor) -> tf.Tensor:
@@ -322,14 +314,6 @@ def reset(optimizer: keras.optimizers.Optimizer, config: RunConfig) -> None:
     optimizer.learning_rate = config.learning_rate
 
 
-def shape(config: RunConfig, rows: int, device: str) -> Hashable:
-    """What a traced graph has built in: runs that agree in it can use the same `Course` one after another."""
-    return (config.inputs, config.outputs, config.info.is_words, config.hidden, config.activation, config.batch_norm,
-            config.initializer, bool(config.l1), bool(config.l2), config.regularize_output, config.dropout,
-            config.optimizer, config.weight_decay, config.batch_size, device,
-            steps_per_call(config, kind(config, device), -(-rows // config.batch_size)))
-
-
 def sums(model: Any, first: tf.Tensor, last: tf.Tensor, batch_size: tf.Tensor, arrays: Sequence[tf.Tensor],
          zero: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """Cross-entropies and hits in inference mode, summed over the rows of the steps from `first` to before `last`.
@@ -359,33 +343,3 @@ def step_numbers(steps: int, a_call: int) -> tf.data.Dataset:
     # Nothing is to be tuned here; the thread that would makes `fit` wait for it, 0.2 s in every third epoch.
     options.autotune.enabled = False
     return tf.data.Dataset.range(0, steps, a_call).with_options(options)
-
-
-def measured_rows(config: RunConfig, members: int = 1) -> int:
-    """Rows at a time where nothing is learnt from them: fewer where layers are wide, for what they make of the rows.
-
-    Args:
-        members: how many networks like this stand side by side.
-    """
-    return min(MEASURED_ROWS, max(config.batch_size, MEASURED_NUMBERS // (members * max(config.hidden))))
-
-
-def kind(config: RunConfig, device: str) -> str:
-    """How the inputs of a run are stored, see `explorer.layout.Form`.
-
-    With few words nearly every second number is 1, and the dense product is the faster one. On a graphics card it
-    costs next to nothing, while TensorFlow's sparse products there are not deterministic.
-    """
-    if not config.info.is_words or config.inputs <= DENSE_INPUTS:
-        return BYTES
-    return MATRICES if device == "cpu" else PLACES
-
-
-def steps_per_call(config: RunConfig, kind: str, steps: int) -> int:
-    """How many steps one call into the graph takes: all of an epoch for small networks, few for large ones."""
-    first = config.inputs * config.hidden[0]
-    worked = WORDS_A_ROW * config.hidden[0] if kind == MATRICES else first
-    # Forward, and twice backward.
-    step = 3 * config.batch_size * (config.parameters - first + worked) + UPDATE_PASSES * config.parameters
-    calls = -(-steps * step // int(CALL_WORK))
-    return -(-steps // max(1, min(steps, calls)))

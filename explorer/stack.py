@@ -20,7 +20,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from explorer import fast, stacking
+from explorer import calls, fast, stacking
 from explorer.batches import fit_order
 from explorer.config import RunConfig
 from explorer.costs import costs, hits
@@ -156,11 +156,11 @@ class Stack:
 
     def __init__(self, members: Sequence[RunConfig], data: Prepared, device: str = "cpu"):
         shared = members[0]
-        self._kind, self._parts = fast.kind(shared, device), {}
+        self._kind, self._parts = calls.kind(shared, device), {}
         self._networks = _drawn(members)
         self.variables = [len(inner.variables) for inner in self._networks]
         fitted = self._take(shared, data)
-        self.steps_a_call = fast.steps_per_call(
+        self.steps_a_call = calls.steps_per_call(
             replace(shared, hidden=tuple(units * len(members) for units in shared.hidden)), self._kind, self.steps)
         self.model = Stacked(members, self._networks, fitted)
         self.model.steps_a_call = self.steps_a_call
@@ -200,7 +200,7 @@ class Stack:
         """Cross-entropy and accuracy of each member as `Course.measure`, shape `(members, 2)`."""
         if name not in self._parts:
             self._parts[name] = self._part(
-                getattr(self._data, name), fast.measured_rows(self._config, self.model.count))
+                getattr(self._data, name), calls.measured_rows(self._config, self.model.count))
         part = self._parts[name]
         totals = np.zeros((2, self.model.count))
         steps = max(1, self.steps_a_call * self._config.batch_size // part.batch_size)
@@ -273,5 +273,5 @@ _SUMS = {"l1": _absolute_sums, "l2": _square_sums}
 
 def shape(members: Sequence[RunConfig], rows: int, device: str) -> Hashable:
     """What a traced graph has built in: members that agree in it can use the same `Stack` after others."""
-    return (fast.shape(stacking.key(members[0]), rows, device), tuple(config.dropout for config in members),
+    return (calls.shape(stacking.key(members[0]), rows, device), tuple(config.dropout for config in members),
             *(any(getattr(config, name) for config in members) for name in _SUMS))

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from explorer import data, fast, plain
+from explorer import calls, data, fast, plain
 from explorer.batches import fit_order
 from explorer.config import Demand, RunConfig
 from explorer.layout import BYTES, MATRICES, PLACES
@@ -115,7 +115,7 @@ def test_the_trained_network_is_saved_and_opened_by_plain_keras(settings, tmp_pa
     (RunConfig(num_words=100), "gpu:1", BYTES), (RunConfig(dataset="digits"), "cpu", BYTES),
     (RunConfig(dataset="digits"), "gpu:0", BYTES)])
 def test_how_inputs_are_multiplied_is_chosen_by_size_and_device(config, device, kind):
-    assert fast.kind(config, device) == kind
+    assert calls.kind(config, device) == kind
 
 
 def test_on_a_graphics_card_reviews_are_multiplied_as_dense_rows_with_the_same_result(settings):

@@ -17,8 +17,9 @@ from hypothesis import strategies as some
 from explorer import heatmap, naming, sweep
 from explorer.address import query
 from explorer.config import KINDS, Demand, RunConfig
+from explorer.lookup import BRIEF
 from explorer.settings import Settings
-from explorer.store import BRIEF, DIVERGED, FAILED, FINISHED, RunStore
+from explorer.store import DIVERGED, FAILED, FINISHED, RunStore
 from explorer.sweep import DONE, MOVING, WAITING, Axis, Grid, Standing
 from explorer.words import say
 

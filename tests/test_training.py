@@ -12,7 +12,7 @@ import keras
 import numpy as np
 import pytest
 
-from explorer import data, fast, naming
+from explorer import calls, data, naming
 from explorer.batches import Batches, fit_order
 from explorer.config import Demand, RunConfig
 from explorer.data.rows import WordRows
@@ -124,7 +124,7 @@ def test_ten_and_ten_epochs_are_twenty(home, changes):
 
 def test_a_stop_acts_within_one_batch_and_keeps_whole_epochs_only(home, monkeypatch):
     # A network large enough that each batch is a call of its own; asked after each, and after each measuring.
-    monkeypatch.setattr(fast, "CALL_WORK", 1)
+    monkeypatch.setattr(calls, "CALL_WORK", 1)
     settings = Settings(home=home)
     an_epoch = 17 + 17 + 1  # 1,038 rows in batches of 64, fitted and measured; validation in one large batch
     asked = 0
@@ -146,10 +146,10 @@ def test_a_stop_acts_within_one_batch_and_keeps_whole_epochs_only(home, monkeypa
 
 
 def test_one_call_into_the_graph_is_short_for_every_size_of_network():
-    for hidden, steps, calls in [((16, 16), 49, 1), ((512, 512), 49, 5), ((1024, 1024), 49, 10)]:
+    for hidden, steps, wanted in [((16, 16), 49, 1), ((512, 512), 49, 5), ((1024, 1024), 49, 10)]:
         config = RunConfig(dataset="imdb", num_words=10_000, hidden=hidden)
-        taken = fast.steps_per_call(config, fast.kind(config, "cpu"), steps)
-        assert 1 <= taken <= steps and -(-steps // taken) >= calls
+        taken = calls.steps_per_call(config, calls.kind(config, "cpu"), steps)
+        assert 1 <= taken <= steps and -(-steps // taken) >= wanted
 
 
 def test_progress_inside_the_epoch_is_told_and_the_test_set_scored_once_at_the_end(home):
