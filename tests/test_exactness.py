@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from explorer import data, fast, plain
+from explorer import calls, data, fast, plain
 from explorer.config import RunConfig
 from explorer.data.prepare import Prepared
 from explorer.model import make_optimizer, network
@@ -167,7 +167,7 @@ def first_turn(config: RunConfig, prepared: Prepared, epochs: int) -> int | None
         layer.input for layer in network_of_both.layers if isinstance(layer, keras.layers.Activation)])
     course = plain.Course(config, prepared)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(fast, "CALL_WORK", 1)  # each step a call of its own, so that it can be looked at
+        patch.setattr(calls, "CALL_WORK", 1)  # each step a call of its own, so that it can be looked at
         states = [before_each_step(way(config, prepared), epochs) for way in (fast.Course, plain.Course)]
     assert len(states[0]) == len(states[1]) == epochs * course.steps
     turned = -math.inf
