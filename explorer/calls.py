@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Hashable
 
 from explorer.config import RunConfig
-from explorer.layout import BYTES, MATRICES, PLACES, WORDS_A_ROW
+from explorer.layout import BITS, BYTES, MATRICES, WORDS_A_ROW
 
 # With so few words nearly every second number is 1, and the dense product is the faster one.
 DENSE_INPUTS = 300
@@ -42,7 +42,7 @@ def kind(config: RunConfig, device: str) -> str:
     """
     if not config.info.is_words or config.inputs <= DENSE_INPUTS:
         return BYTES
-    return MATRICES if device == "cpu" else PLACES
+    return MATRICES if device == "cpu" else BITS
 
 
 def steps_per_call(config: RunConfig, kind: str, steps: int) -> int:

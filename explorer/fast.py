@@ -72,10 +72,7 @@ class Looped(keras.Model):
     def __init__(self, fitted: Part, seen: tuple[int, ...] = ()):
         super().__init__(autocast=False)
         self.form, self.batch_size = fitted.form, fitted.batch_size
-        # In the machine's memory: a graphics card is sent one batch at a time.
-        with tf.device("CPU:0"):
-            self._held = [tf.Variable(array, trainable=False, shape=(None, *array.shape[1:]))
-                          for array in fitted.arrays]
+        self._held = [tf.Variable(array, trainable=False, shape=(None, *array.shape[1:])) for array in fitted.arrays]
         # Sums over the rows of an epoch: losses, hits, and the number of rows.
         kind = self.form.dtype
         self._seen = [tf.Variable(tf.zeros(shape, kind), trainable=False) for shape in (seen, seen, ())]

@@ -1,8 +1,10 @@
-"""The data of a run laid out once, batch by batch, in the machine's memory and in the form that the graph multiplies.
+"""The data of a run laid out once, batch by batch, where it is trained and in the form that the graph multiplies.
 
-Reviews become one sparse matrix a batch (compressed rows), and beside it the same matrix transposed, which the gradient
-of the kernel is multiplied with: making either of them anew in every step would cost more than the products do. 25,000
-reviews of 10,000 words take 13 MB, their transposes twice as much; as the multi-hot matrix they take 1 GB.
+On a processor reviews become one sparse matrix a batch (compressed rows), and beside it the same matrix transposed,
+which the gradient of the kernel is multiplied with: making either of them anew in every step would cost more than the
+products do. 25,000 reviews of 10,000 words take 13 MB, their transposes twice as much; as the multi-hot matrix they
+take 1 GB. On a graphics card, where a dense product costs next to nothing, they lie in its memory as one bit a word,
+31 MB, and become dense rows in the step that uses them.
 """
 
 from __future__ import annotations
@@ -16,13 +18,15 @@ from tensorflow.python.framework import cpp_shape_inference_pb2
 from tensorflow.python.ops import handle_data_util
 from tensorflow.python.ops.linalg.sparse import sparse_csr_matrix_ops as csr_ops
 
-from explorer.data.rows import NARROW, Examples, WordRows
+from explorer.data.rows import Examples, WordRows
 
 # How reviews and pixels are stored.
-MATRICES, PLACES, BYTES = "matrices", "places", "bytes"
+MATRICES, BITS, BYTES = "matrices", "bits", "bytes"
 # Distinct words of a review, about. Transposes are kept only where a batch has as many words as there are inputs:
 # each takes an entry for every input, used or not.
 WORDS_A_ROW = 140
+# Rows that are dense at a time while bits are made of them.
+PACKED_ROWS = 1_000
 
 
 class Words(NamedTuple):
@@ -53,8 +57,8 @@ class Form(NamedTuple):
     """How the arrays of a part become batches; parts of one form can stand in for one another in a traced graph.
 
     Attributes:
-        kind: `matrices` (reviews leave as `Words`), `places` (reviews leave as dense rows, made from the places of
-            their ones) or `bytes` (dense rows, stored one byte a number).
+        kind: `matrices` (reviews leave as `Words`), `bits` (reviews leave as dense rows, stored one bit a number) or
+            `bytes` (dense rows, stored one byte a number).
         inputs: length of the input vectors.
         scale: the byte that stands for 1, where the arrays hold bytes.
         binary: whether labels become floats (one sigmoid output) or stay class numbers (softmax).
@@ -77,10 +81,9 @@ class Form(NamedTuple):
             return Words(tf.gather(arrays[1], step), tf.gather(arrays[2], step) if len(arrays) > 2 else None)
         if self.kind == BYTES:
             return tf.cast(arrays[1][step * batch_size:(step + 1) * batch_size], self.dtype) / self.scale
-        places = tf.cast(arrays[1][arrays[2][step]:arrays[2][step + 1]], tf.int32)
-        ones = tf.ones((tf.shape(places)[0],), self.dtype)
-        rows = tf.shape(self.labels(arrays, step, batch_size))[0]
-        return tf.ensure_shape(tf.scatter_nd(places, ones, (rows, self.inputs)), (None, self.inputs))
+        packed = arrays[1][step * batch_size:(step + 1) * batch_size, :, tf.newaxis]
+        bits = tf.not_equal(tf.bitwise.bitwise_and(packed, tf.constant(2 ** np.arange(8), tf.uint8)), 0)
+        return tf.reshape(tf.cast(bits, self.dtype), (-1, 8 * packed.shape[1]))[:, :self.inputs]
 
 
 class Part:
@@ -96,8 +99,8 @@ class Part:
     Attributes:
         rows, steps, batch_size: numbers of rows and of batches, and rows a batch.
         form: how `arrays` become batches.
-        arrays: labels `(rows, 1)`; then matrices and perhaps transposes `(steps,)`, or places `(ones, 2)` and where
-            each batch begins in them, or bytes `(rows, inputs)`.
+        arrays: labels `(rows, 1)`; then matrices and perhaps transposes `(steps,)`, or bits `(rows, inputs / 8)`, or
+            bytes `(rows, inputs)`.
     """
 
     def __init__(self, examples: Examples, batch_size: int, order: np.ndarray | None = None, *, kind: str, binary: bool,
@@ -108,16 +111,14 @@ class Part:
         self.form = Form(kind, x.inputs, 1 if isinstance(x, WordRows) else x.scale, binary, dtype)
         order = np.arange(self.rows) if order is None else order
         labels = examples.y[order].reshape(-1, 1).astype(dtype if binary else np.int32)
-        # In the machine's memory: a graphics card is sent one batch at a time.
-        with tf.device("CPU:0"):
-            self.arrays = [tf.constant(labels)]
-            if kind == MATRICES:
-                self.arrays += self._matrices(x, order, fitted and WORDS_A_ROW * batch_size >= x.inputs)
-            elif kind == PLACES:
-                self.arrays += map(tf.constant, _places(x, order, batch_size))
-            else:
-                values = x.take(order).dense(np.uint8) if isinstance(x, WordRows) else x.values[order]
-                self.arrays.append(tf.constant(values))
+        self.arrays = [tf.constant(labels)]
+        if kind == MATRICES:
+            self.arrays += self._matrices(x, order, fitted and WORDS_A_ROW * batch_size >= x.inputs)
+        elif kind == BITS:
+            self.arrays.append(tf.constant(_packed(x, order)))
+        else:
+            values = x.take(order).dense(np.uint8) if isinstance(x, WordRows) else x.values[order]
+            self.arrays.append(tf.constant(values))
 
     @property
     def measured(self) -> list[tf.Tensor]:
@@ -141,13 +142,12 @@ class Part:
         return [tf.stack(matrices)] + ([tf.stack(transposed)] if transposes else [])
 
 
-def _places(x: WordRows, order: np.ndarray, batch_size: int) -> tuple[np.ndarray, np.ndarray]:
-    x = x.take(order)
-    places = np.empty((len(x.indices), 2), np.uint16 if max(x.inputs, batch_size) <= NARROW else np.int32)
-    places[:, 0] = np.repeat((np.arange(len(x)) % batch_size).astype(places.dtype), np.diff(x.indptr))
-    places[:, 1] = x.indices
-    edges = np.minimum(np.arange(-(-len(x) // batch_size) + 1) * batch_size, len(x))
-    return places, x.indptr[edges].astype(np.int32)
+def _packed(x: WordRows, order: np.ndarray) -> np.ndarray:
+    packed = np.empty((len(order), -(-x.inputs // 8)), np.uint8)
+    for first in range(0, len(order), PACKED_ROWS):
+        rows = order[first:first + PACKED_ROWS]
+        packed[first:first + PACKED_ROWS] = np.packbits(x.take(rows).dense(np.uint8), axis=1, bitorder="little")
+    return packed
 
 
 def _known(matrix: tf.Tensor, shape: tuple[int | None, int | None], dtype: tf.DType) -> tf.Tensor:

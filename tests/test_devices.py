@@ -24,7 +24,8 @@ class _TensorFlow:
             threading=SimpleNamespace(set_intra_op_parallelism_threads=note("intra"),
                                       set_inter_op_parallelism_threads=note("inter")),
             experimental=SimpleNamespace(get_device_details=details, set_memory_growth=note("growth"),
-                                         enable_op_determinism=note("determinism")))
+                                         enable_op_determinism=note("determinism"),
+                                         enable_tensor_float_32_execution=note("tf32")))
 
 
 def _hardware(cards: int) -> Hardware:
@@ -146,11 +147,12 @@ def test_a_run_on_the_cpu_does_not_see_the_graphics_cards():
 
 
 @pytest.mark.parametrize("index, cards", [(0, 1), (0, 3), (2, 3)])
-def test_a_run_on_a_graphics_card_sees_that_one_grows_in_it_and_is_deterministic(index, cards):
+def test_a_run_on_a_graphics_card_sees_that_one_grows_in_it_and_is_deterministic_and_precise(index, cards):
     tf = _TensorFlow(cards)
     prepare(f"gpu:{index}", 2, tf)
     card = f"/physical_device:GPU:{index}"
-    assert tf.calls[2:] == [("visible", [card], "GPU"), ("growth", card, True), ("determinism",)]
+    assert tf.calls[2:] == [("visible", [card], "GPU"), ("growth", card, True), ("determinism",),
+                            ("tf32", False)]
 
 
 def test_the_real_tensorflow_has_every_setting_that_is_used():
@@ -160,7 +162,8 @@ def test_the_real_tensorflow_has_every_setting_that_is_used():
     assert [gpu.index for gpu in found.gpus] == list(range(len(tf.config.list_physical_devices("GPU"))))
     for name in ("set_visible_devices", "threading.set_intra_op_parallelism_threads",
                  "threading.set_inter_op_parallelism_threads", "experimental.set_memory_growth",
-                 "experimental.enable_op_determinism", "experimental.get_device_details"):
+                 "experimental.enable_op_determinism", "experimental.enable_tensor_float_32_execution",
+                 "experimental.get_device_details"):
         holder = tf.config
         for part in name.split("."):
             holder = getattr(holder, part)

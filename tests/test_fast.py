@@ -12,7 +12,7 @@ import tensorflow as tf
 from explorer import calls, data, fast, plain
 from explorer.batches import fit_order
 from explorer.config import Demand, RunConfig
-from explorer.layout import BYTES, MATRICES, PLACES
+from explorer.layout import BYTES, MATRICES, BITS
 from explorer.model import compiled
 from explorer.settings import Settings
 from explorer.training import train
@@ -111,7 +111,7 @@ def test_the_trained_network_is_saved_and_opened_by_plain_keras(settings, tmp_pa
 
 @pytest.mark.parametrize(("config", "device", "kind"), [
     (RunConfig(num_words=10_000), "cpu", MATRICES), (RunConfig(num_words=1_000), "cpu", MATRICES),
-    (RunConfig(num_words=100), "cpu", BYTES), (RunConfig(num_words=10_000), "gpu:0", PLACES),
+    (RunConfig(num_words=100), "cpu", BYTES), (RunConfig(num_words=10_000), "gpu:0", BITS),
     (RunConfig(num_words=100), "gpu:1", BYTES), (RunConfig(dataset="digits"), "cpu", BYTES),
     (RunConfig(dataset="digits"), "gpu:0", BYTES)])
 def test_how_inputs_are_multiplied_is_chosen_by_size_and_device(config, device, kind):
