@@ -1,12 +1,15 @@
-"""Calls into a traced graph: how a run's data are stored for them, and how many steps and rows one of them takes."""
+"""How much work a step is: what that says of how data are stored, of calls into a traced graph, and of the device."""
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 
 from explorer.config import RunConfig
-from explorer.layout import BITS, BYTES, MATRICES, WORDS_A_ROW
 
+# How reviews and pixels are stored, see `explorer.layout.Form`.
+MATRICES, BITS, BYTES = "matrices", "bits", "bytes"
+# Distinct words of a review, about.
+WORDS_A_ROW = 140
 # With so few words nearly every second number is 1, and the dense product is the faster one.
 DENSE_INPUTS = 300
 # Rows at a time where nothing is learnt from them, and the most numbers that a layer may make of them.
@@ -15,6 +18,9 @@ MEASURED_ROWS, MEASURED_NUMBERS = 5_000, 2**20
 CALL_WORK = 4e9
 # Passes over the weights that one update amounts to.
 UPDATE_PASSES = 8
+# On a graphics card a step takes 2 ms however small it is, for its operations are started one by one; in that time a
+# processor's core makes CORE_WORK multiplications. What a card multiplies besides costs it 1/CARD_SPEED.
+CARD_STEP, CARD_SPEED, CORE_WORK = 8e7, 50, 3e7
 
 
 def shape(config: RunConfig, rows: int, device: str) -> Hashable:
@@ -22,7 +28,7 @@ def shape(config: RunConfig, rows: int, device: str) -> Hashable:
     return (config.inputs, config.outputs, config.info.is_words, config.hidden, config.activation, config.batch_norm,
             config.initializer, bool(config.l1), bool(config.l2), config.regularize_output, config.dropout,
             config.optimizer, config.weight_decay, config.batch_size, device,
-            steps_per_call(config, kind(config, device), -(-rows // config.batch_size)))
+            steps_per_call(config, device, -(-rows // config.batch_size)))
 
 
 def measured_rows(config: RunConfig, members: int = 1) -> int:
@@ -45,11 +51,29 @@ def kind(config: RunConfig, device: str) -> str:
     return MATRICES if device == "cpu" else BITS
 
 
-def steps_per_call(config: RunConfig, kind: str, steps: int) -> int:
-    """How many steps one call into the graph takes: all of an epoch for small networks, few for large ones."""
+def multiplications(config: RunConfig, device: str) -> int:
+    """Multiplications of one step, about: forward, twice backward, and the update."""
     first = config.inputs * config.hidden[0]
-    worked = WORDS_A_ROW * config.hidden[0] if kind == MATRICES else first
-    # Forward, and twice backward.
-    step = 3 * config.batch_size * (config.parameters - first + worked) + UPDATE_PASSES * config.parameters
+    worked = WORDS_A_ROW * config.hidden[0] if kind(config, device) == MATRICES else first
+    return 3 * config.batch_size * (config.parameters - first + worked) + UPDATE_PASSES * config.parameters
+
+
+def steps_per_call(config: RunConfig, device: str, steps: int) -> int:
+    """How many steps one call into the graph takes: all of an epoch for small networks, few for large ones."""
+    step = multiplications(config, device)
+    if device != "cpu":
+        step = int(CARD_STEP + step / CARD_SPEED)
     calls = -(-steps * step // int(CALL_WORK))
     return -(-steps // max(1, min(steps, calls)))
+
+
+def suits_card(together: Sequence[RunConfig], cores: int) -> bool:
+    """Whether a graphics card trains these as fast as a processor of so many cores, or faster.
+
+    Small networks do not: one step of 16-16 on 10,000 words takes 1 ms on sixteen cores and 1.5 ms on an H200, one of
+    1024-1024 13 ms there and 3.5 ms on the card (`python -m tests.benchmarks.cards`).
+
+    Args:
+        together: one config, or those of a stack.
+    """
+    return sum(multiplications(config, "cpu") for config in together) >= CORE_WORK * cores

@@ -23,8 +23,9 @@ from explorer.reporter import Reporter
 from explorer.settings import Settings
 from explorer.store import FAILED, Run, RunStore
 
-# A child is renewed when it has become so large, or has trained so many runs: each leaves a little behind.
-MOST_MB, MOST_RUNS = 1_500, 50
+# A child is renewed when it has grown by so much since it was set up, or has trained so many runs: each leaves a little
+# behind. With all that TensorFlow needs for a graphics card it takes over a gigabyte before its first run.
+MOST_GROWN_MB, MOST_RUNS = 800, 50
 # A run that was waiting for the worker comes in less than this; what comes later finds the child warm.
 WARM_UP_DELAY = 0.05
 # A database that is started anew does not cost a run what it has learnt.
@@ -67,6 +68,7 @@ class Desk:
     def __init__(self, library: data.Library):
         self.library = library
         self._setup: tuple[str, int] | None = None
+        self._began_mb = 0.0
         self._courses: Any = None
 
     def prepare(self, device: str, threads: int) -> None:
@@ -75,9 +77,15 @@ class Desk:
             import tensorflow as tf
 
             devices.prepare(device, threads, tf)
-            self._setup = device, threads
+            tf.zeros(())  # a graphics card is talked to with the first operation only
+            self._setup, self._began_mb = (device, threads), resident_mb()
         elif self._setup != (device, threads):
             raise RuntimeError(f"this process is set up for {self._setup}, not for {(device, threads)}")
+
+    @property
+    def has_grown(self) -> bool:
+        """Whether this process has become so large that another should take its place."""
+        return resident_mb() > self._began_mb + MOST_GROWN_MB
 
     @property
     def courses(self) -> Any:
@@ -104,7 +112,7 @@ def serve(line: Line, desk: Desk, warm: int = 0) -> None:
         runs += 1
         sound = run(job, line, desk)
         give_back()
-        again = sound and runs < MOST_RUNS and resident_mb() < MOST_MB
+        again = sound and runs < MOST_RUNS and not desk.has_grown
         line.done(again)
         if not again:
             return

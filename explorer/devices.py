@@ -82,7 +82,7 @@ def detect(tf: Any) -> Hardware:
     return Hardware(_cpu_name(), cores, _memory_mb(), tuple(gpus))
 
 
-def choose(wanted: str, hardware: Hardware, busy: Iterable[str] = (), allowed: str = "any") -> str:
+def choose(wanted: str, hardware: Hardware, busy: Iterable[str] = (), allowed: str = "any", suits: bool = True) -> str:
     """The device of a run.
 
     Args:
@@ -90,9 +90,10 @@ def choose(wanted: str, hardware: Hardware, busy: Iterable[str] = (), allowed: s
         hardware: what there is.
         busy: devices of the runs that are being trained.
         allowed: `cpu` where an operator keeps the graphics cards for something else.
+        suits: whether a graphics card is the faster one for it, see `explorer.calls.suits_card`.
 
     Returns:
-        `cpu` or `gpu:N`; for `auto` the graphics card with the fewest runs, if there is one.
+        `cpu` or `gpu:N`; for `auto` the graphics card with the fewest runs, if there is one and it suits.
 
     Raises:
         DeviceError: the machine has no such device.
@@ -101,7 +102,7 @@ def choose(wanted: str, hardware: Hardware, busy: Iterable[str] = (), allowed: s
     if wanted == "auto":
         busy = list(busy)
         cards = names[1:]
-        return min(cards, key=lambda name: (busy.count(name), names.index(name))) if cards else "cpu"
+        return min(cards, key=lambda name: (busy.count(name), names.index(name))) if cards and suits else "cpu"
     if wanted not in names:
         raise DeviceError(f"device: expected auto or one of {', '.join(names)} on this machine, received {wanted!r}.")
     return wanted
@@ -146,14 +147,25 @@ def _memory_mb() -> int:
         return 0
 
 
+def seen_by_driver() -> list[str]:
+    """Names of the graphics cards that NVIDIA's driver tells of, whether TensorFlow can use them or not."""
+    return [line.strip() for line in _ask_driver("name") if line.strip()]
+
+
 def _gpu_memory() -> list[int]:
     # TensorFlow tells a card's memory only once it has taken some of it.
     try:
-        answer = subprocess.run(
-            ["nvidia-smi", "--query-gpu=memory.total", "--format=csv,noheader,nounits"],
-            capture_output=True, text=True, timeout=10, check=True)
-        return [int(line) for line in answer.stdout.split()]
-    except (OSError, ValueError, subprocess.SubprocessError):
+        return [int(line) for line in _ask_driver("memory.total")]
+    except ValueError:
+        return []
+
+
+def _ask_driver(what: str) -> list[str]:
+    try:
+        answer = subprocess.run(["nvidia-smi", f"--query-gpu={what}", "--format=csv,noheader,nounits"],
+                                capture_output=True, text=True, timeout=10, check=True)
+        return answer.stdout.splitlines()
+    except (OSError, subprocess.SubprocessError):
         return []
 
 

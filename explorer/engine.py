@@ -14,6 +14,7 @@ from functools import partial
 from typing import Any
 
 from explorer import checkpoints, cluster, data, devices, endings, reporter, spared, stacking, waiting
+from explorer.calls import suits_card
 from explorer.charges import Charges
 from explorer.child import job_of
 from explorer.cluster import Cluster
@@ -295,7 +296,8 @@ class Engine:
             return
         wanted = runs[0].demands[-1].device if runs[0].demands else "auto"
         try:
-            device = devices.choose(wanted, self.hardware, self._charges.devices(), self.settings.device)
+            device = devices.choose(wanted, self.hardware, self._charges.devices(), self.settings.device,
+                                    suits_card([run.config for run in runs], self.hardware.cores))
         except DeviceError as error:
             self._fail(runs, str(error))
             return

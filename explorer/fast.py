@@ -209,7 +209,7 @@ class Course:
         self.model = Stepped(self.network, fitted)
         self.model.compile(fused(make_optimizer(config)), jit_compile=False)
         self.model.optimizer.build(self.model.trainable_variables)
-        self.steps_a_call = self.model.steps_a_call = steps_per_call(config, kind(config, device), self.steps)
+        self.steps_a_call = self.model.steps_a_call = steps_per_call(config, device, self.steps)
         # Traced once for all parts, whatever their length.
         numbers = [tf.TensorSpec((), tf.int32)] * 3
         self._sums = tf.function(

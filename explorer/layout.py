@@ -18,13 +18,9 @@ from tensorflow.python.framework import cpp_shape_inference_pb2
 from tensorflow.python.ops import handle_data_util
 from tensorflow.python.ops.linalg.sparse import sparse_csr_matrix_ops as csr_ops
 
+from explorer.calls import BITS, BYTES, MATRICES, WORDS_A_ROW
 from explorer.data.rows import Examples, WordRows
 
-# How reviews and pixels are stored.
-MATRICES, BITS, BYTES = "matrices", "bits", "bytes"
-# Distinct words of a review, about. Transposes are kept only where a batch has as many words as there are inputs:
-# each takes an entry for every input, used or not.
-WORDS_A_ROW = 140
 # Rows that are dense at a time while bits are made of them.
 PACKED_ROWS = 1_000
 
@@ -113,6 +109,8 @@ class Part:
         labels = examples.y[order].reshape(-1, 1).astype(dtype if binary else np.int32)
         self.arrays = [tf.constant(labels)]
         if kind == MATRICES:
+            # Transposes are kept only where a batch has as many words as there are inputs: each takes an entry for each
+            # input, used or not.
             self.arrays += self._matrices(x, order, fitted and WORDS_A_ROW * batch_size >= x.inputs)
         elif kind == BITS:
             self.arrays.append(tf.constant(_packed(x, order)))

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from explorer import checkpoints, data, devices
+from explorer.calls import suits_card
 from explorer.config import TRAINING_VERSION, RunConfig, library_versions
 from explorer.devices import DeviceError, Hardware
 from explorer.post import Message, Outbox
@@ -122,13 +123,14 @@ class Trainer:
         hardware = self.hardware()
         with self._lock:
             order, device = dict(order), order["device"]
+            suits = suits_card([RunConfig.from_json(run["config"]) for run in order["runs"]], hardware.cores)
             if device.startswith("gpu"):
                 # Which card of the cluster it is, Dask has decided.
                 if not hardware.gpus:
                     raise DeviceError("The Dask worker offers GPU, and TensorFlow finds no graphics card there.")
-                device = "auto"
+                device, suits = "auto", True
             job.device = devices.choose(device, hardware, [one.device for one in self.jobs.values()],
-                                        self.settings.device)
+                                        self.settings.device, suits)
             settings = replace(self.settings, max_seconds=order.pop("max_seconds"))
             order |= {"device": job.device, "label": hardware.label(job.device), "threads": settings.threads,
                       "settings": settings.as_dict()}

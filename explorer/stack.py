@@ -161,7 +161,7 @@ class Stack:
         self.variables = [len(inner.variables) for inner in self._networks]
         fitted = self._take(shared, data)
         self.steps_a_call = calls.steps_per_call(
-            replace(shared, hidden=tuple(units * len(members) for units in shared.hidden)), self._kind, self.steps)
+            replace(shared, hidden=tuple(units * len(members) for units in shared.hidden)), device, self.steps)
         self.model = Stacked(members, self._networks, fitted)
         self.model.steps_a_call = self.steps_a_call
         self.model.compile(fused(make_optimizer(shared)), jit_compile=False)

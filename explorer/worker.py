@@ -26,6 +26,9 @@ from explorer.config import RunConfig
 from explorer.devices import Hardware
 from explorer.settings import Settings
 
+# Elsewhere, forking a process with this many libraries is not safe, and children are fresh processes that import for
+# themselves. This one never talks to a graphics card, which a fork would not survive; that is for its children.
+FORKS = sys.platform == "linux"
 # How long children may take to keep a checkpoint when the parent is gone.
 FAREWELL_SECONDS = 8.0
 # Training takes what cores are free, and steps back for the page that answers people.
@@ -93,7 +96,6 @@ class Worker:
         self._library = data.Library(settings)
         self._selector = selectors.DefaultSelector()
         self._children: list[_Child] = []
-        self._forks = False
 
     def serve(self) -> None:
         """Listen until the parent closes the line."""
@@ -124,10 +126,7 @@ class Worker:
         from explorer import courses, postgres, training  # noqa: F401
 
         hardware = _look_for_hardware()
-        # A process that has talked to a graphics card cannot be forked; elsewhere than on Linux, forking a
-        # process with this many libraries is not safe either. Fresh children import for themselves.
-        self._forks = sys.platform == "linux" and not hardware.gpus
-        if self._forks:
+        if FORKS:
             self._hold_data()
             gc.collect()
             gc.freeze()  # so that children do not copy what they only read
@@ -151,7 +150,7 @@ class Worker:
             os.kill(self._preparing, signal.SIGKILL)
         if os.waitpid(self._preparing, 0 if end else os.WNOHANG)[0]:
             self._preparing = None
-            if self._forks and not end:
+            if FORKS and not end:
                 self._hold_data()
 
     # -- orders ---------------------------------------------------------------------------------------
@@ -193,7 +192,7 @@ class Worker:
     def _add_child(self, warm: bool = True) -> _Child:
         ours, theirs = socket.socketpair()
         process: int | subprocess.Popen
-        if self._forks:
+        if FORKS:
             process = os.fork()
             if process == 0:
                 self._become_child(ours, theirs, warm)
@@ -203,7 +202,7 @@ class Worker:
                 stdout=sys.stderr)
         theirs.close()
         # Elsewhere than where it forks, it warms up no device.
-        trainer = _Child(process, ours, setup=("cpu", self._settings.threads) if warm and self._forks else None)
+        trainer = _Child(process, ours, setup=("cpu", self._settings.threads) if warm and FORKS else None)
         self._children.append(trainer)
         self._selector.register(ours, selectors.EVENT_READ, trainer)
         return trainer

@@ -14,7 +14,9 @@ from tests._stores import address, cluster, new_place, place  # noqa: F401  fixt
 ROOT = Path(__file__).resolve().parents[1]
 # Libraries under test speak to nobody but pytest.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-
+# Numbers are compared within one process and between several, on the processor; what a graphics card makes of them is
+# measured by `tests/benchmarks/cards.py`.
+os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
 
 # On a busy machine a sound test may take its time.
 hypothesis.settings.register_profile("unhurried", deadline=None)

@@ -97,6 +97,16 @@ def test_doctor_tells_what_is_there_and_ends_well(tmp_path):
         assert word in done.stdout
 
 
+def test_doctor_names_a_graphics_card_that_tensorflow_does_not_find(tmp_path):
+    program = tmp_path / "nvidia-smi"
+    program.write_text("#!/bin/sh\necho NVIDIA H200\n")
+    program.chmod(0o755)
+    done = explorer(tmp_path, "doctor", EXPLORER_DATA_DIR="", KERAS_HOME=str(tmp_path / "keras"),
+                    PATH=f"{tmp_path}:{os.environ['PATH']}")
+    assert "NVIDIA H200: not used" in done.stdout and "pip install 'tensorflow[and-cuda]'" in done.stdout
+    assert done.returncode == 0 and "no graphics card" not in done.stdout
+
+
 def test_doctor_says_what_to_do_about_a_damaged_file_and_a_damaged_store(tmp_path):
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "mnist.npz").write_bytes(b"PK\x03\x04 cut short")

@@ -102,9 +102,15 @@ def test_auto_takes_the_graphics_card_with_the_fewest_runs(cards, busy, device):
     assert choose("auto", _hardware(cards), iter(busy)) == device
 
 
+@pytest.mark.parametrize("cards", [0, 1, 3])
+def test_auto_leaves_to_the_processor_what_it_trains_faster(cards):
+    assert choose("auto", _hardware(cards), suits=False) == "cpu"
+
+
 @pytest.mark.parametrize("wanted", ["cpu", "gpu:0", "gpu:2"])
-def test_a_device_asked_for_by_hand_is_taken_however_busy(wanted):
-    assert choose(wanted, _hardware(3), [wanted] * 5) == wanted
+@pytest.mark.parametrize("suits", [True, False])
+def test_a_device_asked_for_by_hand_is_taken_however_busy(wanted, suits):
+    assert choose(wanted, _hardware(3), [wanted] * 5, suits=suits) == wanted
 
 
 @pytest.mark.parametrize("wanted, cards, names", [

@@ -148,7 +148,7 @@ def test_a_stop_acts_within_one_batch_and_keeps_whole_epochs_only(home, monkeypa
 def test_one_call_into_the_graph_is_short_for_every_size_of_network():
     for hidden, steps, wanted in [((16, 16), 49, 1), ((512, 512), 49, 5), ((1024, 1024), 49, 10)]:
         config = RunConfig(dataset="imdb", num_words=10_000, hidden=hidden)
-        taken = calls.steps_per_call(config, calls.kind(config, "cpu"), steps)
+        taken = calls.steps_per_call(config, "cpu", steps)
         assert 1 <= taken <= steps and -(-steps // taken) >= wanted
 
 

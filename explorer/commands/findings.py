@@ -14,7 +14,7 @@ from explorer.catalogue import DATASETS
 from explorer.commands.opening import set_aside
 from explorer.data import files
 from explorer.database import STORE_ERRORS
-from explorer.devices import Hardware
+from explorer.devices import Hardware, seen_by_driver
 from explorer.settings import SettingError, Settings, unusable_store
 from explorer.store import RunStore
 
@@ -42,7 +42,13 @@ def _devices(amiss: list[str]) -> None:
     print(f"  {hardware.cpu}, {hardware.cores} cores, {hardware.memory_mb:,} MB of memory")
     for gpu in hardware.gpus:
         print(f"  {hardware.label(f'gpu:{gpu.index}')}")
-    if not hardware.gpus:
+    if hardware.gpus:
+        return
+    unused = seen_by_driver()
+    if unused:
+        print(f"  {', '.join(unused)}: not used, for TensorFlow does not find it; the libraries that it needs for that "
+              "come with pip install 'tensorflow[and-cuda]'")
+    else:
         print("  no graphics card, which is fine: everything runs on the processor")
 
 

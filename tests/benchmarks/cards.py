@@ -3,9 +3,9 @@
 Use: python -m tests.benchmarks.cards [--device gpu:0] [--epochs 5] [--row 0 --row 2 …]; needs EXPLORER_DATA_DIR and a
 graphics card that TensorFlow sees.
 
-Each way trains in a process of its own: the fast path on the card, the same a second time, the plain path on the card,
-and the fast path on the processor. Rounding differs between the three, and how far it drives a curve is told by
-`drift.py`; the second time has to be equal to the last bit.
+The fast and the plain path train on the card, the fast one there a second time in another process and once on the
+processor. Rounding differs between the three ways, and how far it drives a curve is told by `drift.py`; the second time
+has to be equal to the last bit. The last column is what *Automatic* takes.
 """
 
 from __future__ import annotations
@@ -17,10 +17,12 @@ import statistics
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
+from explorer.calls import suits_card
 from explorer.config import Demand, RunConfig
 from explorer.settings import Settings
 from tests.benchmarks.drift import EPOCHS, NAMES, ROOT, apart, variants
@@ -30,63 +32,71 @@ from tests.benchmarks.trainer import ROWS
 WITH_OPTIONS = (0, 2)
 
 
-def trained(config: RunConfig, settings: Settings, way: str, device: str, epochs: int) -> tuple[np.ndarray, float]:
+def trained(ways: Sequence[str], configs: Sequence[RunConfig], settings: Settings, device: str,
+            epochs: int) -> list[list[tuple[np.ndarray, float]]]:
     """Train in a process of its own.
 
     Args:
-        way: `fast` or `plain`.
+        ways: `fast` or `plain`.
         device: `cpu` or `gpu:N`.
 
     Returns:
-        One row an epoch with the columns `drift.NAMES`; and the median of the seconds of an epoch but for the first.
+        For each config and way one row an epoch with the columns `drift.NAMES`, and the median of the seconds of an
+        epoch but for the first.
     """
-    given = {"way": way, "device": device, "config": config.canonical_json(), "epochs": epochs,
-             "settings": settings.as_dict()}
+    given = {"ways": ways, "device": device, "configs": [config.canonical_json() for config in configs],
+             "epochs": epochs, "settings": settings.as_dict()}
     answer = subprocess.run(
         [sys.executable, "-m", "tests.benchmarks.cards", "--child", json.dumps(given)], cwd=ROOT,
         env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}, capture_output=True, text=True)
     if answer.returncode:
         raise RuntimeError(answer.stderr[-2_000:])
-    rows = json.loads(answer.stdout.splitlines()[-1])
-    return (np.array([[row[name] for name in NAMES] for row in rows]),
-            statistics.median(row["seconds"] for row in rows[1:]))
+    return [[(np.array([[row[name] for name in NAMES] for row in rows]),
+              statistics.median(row["seconds"] for row in rows[1:])) for rows in found]
+            for found in json.loads(answer.stdout.splitlines()[-1])]
 
 
 def main(chosen: list[int], epochs: int, device: str, data_dir: Path) -> None:
     """Print a row for each config."""
-    print(f"Cross-entropy over {epochs} epochs, validation / training: largest difference of the fast path on {device} "
-          "from …; and seconds an epoch:\n")
-    print("| IMDB words × layers | with | itself, again | plain, there | fast, processor | s, fast, there "
-          "| s, plain, there | s, fast, processor |")
-    print("| --- " * 8 + "|", flush=True)
+    named = [(ROWS[number][0], name, variant) for number in chosen or range(len(ROWS))
+             for name, variant in variants(ROWS[number][1]).items() if number in WITH_OPTIONS or name == "nothing"]
+    configs = [variant for *_, variant in named]
     with tempfile.TemporaryDirectory() as home:
         settings = Settings(home=Path(home), data_dir=data_dir)
-        for number in chosen or range(len(ROWS)):
-            title, config, *_ = ROWS[number]
-            for name, variant in variants(config).items():
-                if number not in WITH_OPTIONS and name != "nothing":
-                    continue
-                ways = (("fast", device), ("fast", device), ("plain", device), ("fast", "cpu"))
-                (ours, pace), *others = (trained(variant, settings, *way, epochs) for way in ways)
-                equal = "equal" if (ours == others[0][0]).all() else "**other numbers**"
-                differences = [" / ".join(f"{value:.0e}" for value in apart(ours, other)) for other, _ in others[1:]]
-                print(f"| {title} | {name} | {equal} | {' | '.join(differences)} | {pace:.3f} | "
-                      f"{' | '.join(f'{seconds:.3f}' for _, seconds in others[1:])} |", flush=True)
+        there = trained(("fast", "plain"), configs, settings, device, epochs)
+        again = trained(("fast",), configs, settings, device, epochs)
+        here = trained(("fast",), configs, settings, "cpu", epochs)
+    print(f"Cross-entropy over {epochs} epochs, validation / training: largest difference of the fast path on {device} "
+          f"from …; and seconds an epoch, the processor's with {settings.threads} threads:\n")
+    print("| IMDB words × layers | with | itself, again | plain, there | fast, processor | fast there, s "
+          "| plain there, s | fast, processor, s | automatic |")
+    print("| --- " * 9 + "|")
+    for (title, name, config), ((ours, pace), (plain, its)), [(second, _)], [(cpu, most)] in zip(
+            named, there, again, here, strict=True):
+        equal = "equal" if (ours == second).all() else "**other numbers**"
+        differences = [" / ".join(f"{value:.0e}" for value in apart(ours, other)) for other in (plain, cpu)]
+        automatic = "card" if suits_card([config], settings.threads) else "processor"
+        print(f"| {title} | {name} | {equal} | {' | '.join(differences)} | {pace:.3f} | {its:.3f} | {most:.3f} "
+              f"| {automatic} |", flush=True)
 
 
-def _child(given: dict) -> list[dict]:
+def _child(given: dict) -> list[list[list[dict]]]:
     import tensorflow as tf
 
     from explorer import data, devices, fast, plain
     from explorer.training import train
 
-    settings, config = Settings.from_dict(given["settings"]), RunConfig.from_json(given["config"])
+    settings = Settings.from_dict(given["settings"])
     devices.prepare(given["device"], settings.threads, tf)
-    rows: list[dict] = []
-    train(config, data.load(config, settings), lambda: [Demand(given["epochs"])],
-          lambda kind, values: rows.append(values) if kind == "epoch" else None, lambda: False,
-          device=given["device"], way={"fast": fast.Course, "plain": plain.Course}[given["way"]])
-    return [{name: row[name] for name in (*NAMES, "seconds")} for row in rows]
+
+    def rows(config: RunConfig, way: str) -> list[dict]:
+        found: list[dict] = []
+        train(config, data.load(config, settings), lambda: [Demand(given["epochs"])],
+              lambda kind, values: found.append(values) if kind == "epoch" else None, lambda: False,
+              device=given["device"], way={"fast": fast.Course, "plain": plain.Course}[way])
+        return [{name: row[name] for name in (*NAMES, "seconds")} for row in found]
+
+    return [[rows(RunConfig.from_json(config), way) for way in given["ways"]] for config in given["configs"]]
 
 
 if __name__ == "__main__":
