@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,12 +11,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from explorer import calls, data, fast, plain
+from explorer import data, fast, plain
 from explorer.config import RunConfig
 from explorer.data.prepare import Prepared
-from explorer.model import make_optimizer, network
+from explorer.model import make_optimizer
 from explorer.settings import Settings
-from tests.benchmarks import drift
+from tests.benchmarks import drift, turns
 from tests.benchmarks.trainer import ROWS
 
 CASES = {f"{title}, {name}": variant for title, config, *_ in ROWS for name, variant in drift.variants(config).items()}
@@ -30,8 +29,6 @@ MEASURED = [drift.NAMES.index(name) for name in drift.NAMES if name.startswith((
 # A bias before batch normalisation changes nothing, so its gradient is rounding alone, of which Adam makes steps. They
 # cancel while training; but measuring takes a running mean off that follows them late. Plain Keras does so as well.
 UNDETERMINED = 5e-5
-# Sums further apart than this are so by more than rounding; what brought them apart lies at most so many steps back.
-APART, SOON = 3e-5, 5
 
 
 @pytest.fixture(scope="module")
@@ -156,46 +153,8 @@ def test_small_networks_agree_in_single_precision_over_five_epochs(name, setting
         limits[MEASURED] += UNDETERMINED
     late = np.flatnonzero((beyond > limits).any(axis=1))
     if len(late):
-        turn = first_turn(config, data.load(config, settings), epochs)
+        turn = turns.first_turn(config, data.load(config, settings), epochs)
         assert turn is not None and turn <= late[0], beyond
-
-
-def first_turn(config: RunConfig, prepared: Prepared, epochs: int) -> int | None:
-    """The epoch, from 0, in which the two paths come apart, if that is because a sum was 0 but for rounding."""
-    network_of_both = network(config)
-    sums = keras.Model(network_of_both.inputs, [
-        layer.input for layer in network_of_both.layers if isinstance(layer, keras.layers.Activation)])
-    course = plain.Course(config, prepared)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(calls, "CALL_WORK", 1)  # each step a call of its own, so that it can be looked at
-        states = [before_each_step(way(config, prepared), epochs) for way in (fast.Course, plain.Course)]
-    assert len(states[0]) == len(states[1]) == epochs * course.steps
-    turned = -math.inf
-    for step, ((x, _), *both) in enumerate(zip(course.dataset().repeat(epochs), *states)):
-        seen = []
-        for state in both:
-            for variable, value in zip(network_of_both.variables, state, strict=True):
-                variable.assign(value)
-            seen.append(np.concatenate([np.ravel(z) for z in sums(x, training=True)]))
-        if np.abs(seen[0] - seen[1]).max() > APART:
-            return int(turned) // course.steps if step - turned <= SOON else None
-        if turns(*seen, 1e-6) or config.l1 and any(turns(*pair, 1e-8) for pair in zip(*both) if pair[0].ndim == 2):
-            turned = step
-    return None
-
-
-def before_each_step(course, epochs: int) -> list[list[np.ndarray]]:
-    """The network's variables before each step."""
-    found: list[list[np.ndarray]] = []
-    note = keras.callbacks.LambdaCallback()
-    note.on_train_batch_begin = lambda batch, logs=None: found.append([np.array(v) for v in course.network.variables])
-    course.model.fit(course.dataset(), epochs=epochs, shuffle=False, verbose=0, callbacks=[note])
-    return found
-
-
-def turns(one: np.ndarray, other: np.ndarray, rounding: float) -> bool:
-    """Whether some number has another sign here and there, or may have one for rounding."""
-    return bool(((one > 0) != (other > 0)).any() or np.abs(one).min() <= rounding)
 
 
 @pytest.mark.slow

@@ -6,8 +6,9 @@ Two correct computations that round differently drift apart. As long as they dif
 together; but sooner or later the sum of some unit is 0 but for rounding, so that its ReLU is on in one of them and off
 in the other, and from then on they train different weights (so does a weight at 0 under L1). The wider the network, the
 sooner. So the fast path is held to what the plain one does to itself when nothing changes but the order in which it
-adds up: with oneDNN switched off, and with the inputs in another order. The last column is plain Keras as a notebook
-would have it (`tests/_plain.py`), with nothing of the explorer in it.
+adds up: with oneDNN switched off, and with the inputs in another order. Where those happen to stay together and the
+fast path does not, the step in which a unit turned is looked for (`turns.py`). The last column is plain Keras as a
+notebook would have it (`tests/_plain.py`), with nothing of the explorer in it.
 """
 
 from __future__ import annotations
@@ -21,12 +22,13 @@ import tempfile
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from explorer.config import Demand, RunConfig
 from explorer.settings import Settings
-from tests.benchmarks.trainer import ROWS
+from tests.benchmarks.trainer import LARGE, ROWS
 
 ROOT = Path(__file__).resolve().parents[2]
 EPOCHS = 5
@@ -77,12 +79,7 @@ def curves(ways: Iterable[str], configs: Iterable[RunConfig], settings: Settings
     """Train in a process of its own: for each config the curve of each way (`fast`, `plain` or `reordered`)."""
     given = {"ways": list(ways), "configs": [config.canonical_json() for config in configs], "epochs": epochs,
              "measured": measured, "settings": settings.as_dict()}
-    environment = {**os.environ, "TF_ENABLE_ONEDNN_OPTS": str(int(onednn)), "TF_CPP_MIN_LOG_LEVEL": "3"}
-    answer = subprocess.run([sys.executable, "-m", "tests.benchmarks.drift", "--child", json.dumps(given)], cwd=ROOT,
-                            env=environment, capture_output=True, text=True)
-    if answer.returncode:
-        raise RuntimeError(answer.stderr[-2_000:])
-    return [[np.array(curve) for curve in found] for found in json.loads(answer.stdout.splitlines()[-1])]
+    return [[np.array(curve) for curve in found] for found in _asked(given, onednn)]
 
 
 def notebook(config: RunConfig, settings: Settings, epochs: int) -> np.ndarray | None:
@@ -107,8 +104,13 @@ def notebook(config: RunConfig, settings: Settings, epochs: int) -> np.ndarray |
 
 
 def apart(one: np.ndarray, other: np.ndarray) -> np.ndarray:
-    """Largest difference over the epochs of validation and of training cross-entropy."""
-    return np.abs(one - other)[:, [VALIDATION, TRAINING]].max(axis=0)
+    """Largest difference over the epochs of validation and of training cross-entropy; 0 where there is none."""
+    return np.abs(one - other)[:, [VALIDATION, TRAINING]].max(axis=0, initial=0)
+
+
+def turned(config: RunConfig, settings: Settings, epochs: int) -> int | None:
+    """The epoch, from 0, in which a unit turned that brought fast and plain apart; see `turns`."""
+    return _asked({"turn": config.canonical_json(), "epochs": epochs, "settings": settings.as_dict()})
 
 
 def main(chosen: list[int], epochs: int | None, data_dir: Path) -> None:
@@ -128,8 +130,14 @@ def main(chosen: list[int], epochs: int | None, data_dir: Path) -> None:
                 ours, off, order = (apart(other, plain) for other in (fast, switched, reordered))
                 theirs = notebook(variant, settings, epochs)
                 beside = "—" if theirs is None else f"{np.abs(fast[:, VALIDATION] - theirs).max():.0e}"
-                print(f"| {title} | {name} | {_pair(ours)} | {_pair(off)} | {_pair(order)} "
-                      f"| {verdict(ours, np.maximum(off, order))} | {beside} |", flush=True)
+                told = verdict(ours, np.maximum(off, order))
+                if told.startswith("**") and variant.parameters <= LARGE:
+                    turn = turned(variant, settings, epochs)
+                    held = turn is None or (apart(fast[:turn], plain[:turn]) <= EXACT).all()
+                    if turn is not None and held:
+                        told = f"a unit turned in epoch {turn + 1}; within {EXACT:.0e} before"
+                print(f"| {title} | {name} | {_pair(ours)} | {_pair(off)} | {_pair(order)} | {told} | {beside} |",
+                      flush=True)
 
 
 def verdict(ours: np.ndarray, own: np.ndarray) -> str:
@@ -146,13 +154,28 @@ def _pair(found: np.ndarray) -> str:
     return " / ".join(f"{value:.0e}" for value in found)
 
 
-def _child(given: dict) -> list[list[list]]:
+def _asked(given: dict, onednn: bool = True) -> Any:
+    # Of a process of its own.
+    environment = {**os.environ, "TF_ENABLE_ONEDNN_OPTS": str(int(onednn)), "TF_CPP_MIN_LOG_LEVEL": "3"}
+    answer = subprocess.run([sys.executable, "-m", "tests.benchmarks.drift", "--child", json.dumps(given)], cwd=ROOT,
+                            env=environment, capture_output=True, text=True)
+    if answer.returncode:
+        raise RuntimeError(answer.stderr[-2_000:])
+    return json.loads(answer.stdout.splitlines()[-1])
+
+
+def _child(given: dict) -> Any:
     import tensorflow as tf
 
-    from explorer import devices, fast, plain
+    from explorer import data, devices, fast, plain
 
     settings = Settings.from_dict(given["settings"])
     devices.prepare("cpu", settings.threads, tf)
+    if "turn" in given:
+        from tests.benchmarks.turns import first_turn
+
+        config = RunConfig.from_json(given["turn"])
+        return first_turn(config, data.load(config, settings), given["epochs"])
 
     class Reordered(plain.Course):
         """The plain path with inputs, and the kernel's rows with them, in another order: the same sums."""

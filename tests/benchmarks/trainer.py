@@ -66,9 +66,10 @@ DENSE_WORDS = 1_000
 LARGE, FEW_EPOCHS = 500_000, 4
 # With more than this at work already, times are not worth much.
 QUIET_LOAD = 0.5
-# How long a later request of a known architecture is trained, for the pace that its start is reckoned with; and how
-# often it is asked for: an epoch of seconds varies by more than such a start takes.
-AGAIN_EPOCHS, AGAIN_TIMES = 3, 3
+# How long a later request of a known architecture is trained, for the pace that its start is reckoned with, and how
+# often it is asked for. An epoch of seconds varies by more than such a start takes: large networks are started on so
+# few examples.
+AGAIN_EPOCHS, AGAIN_TIMES, START_SAMPLES = 3, 3, 2_500
 NOT_FOR_THESE = "–"
 WARM_UP_SEEDS = count(1_000)
 
@@ -267,12 +268,17 @@ def main(rounds: int, chosen: list[int], data_dir: Path, alternatives: bool = Tr
         try:
             for number in chosen or range(len(ROWS)):
                 title, config, epochs, most_share, most = ROWS[number]
-                mine, again, notebook = [], [], []
+                mine, starts, again, notebook = [], [], [], []
                 others: dict[str, list[Answer]] = {way: [] for way in ALTERNATIVES if applies(way, config)}
                 for seed in range(rounds):
                     one = replace(config, seed=seed)
-                    first, later = _explorer(settings, one, epochs, rounds + AGAIN_TIMES * seed)
+                    other = rounds + AGAIN_TIMES * seed
+                    first, later = _explorer(settings, one, epochs, other)
                     mine.append(first)
+                    if config.parameters > LARGE:
+                        short = replace(one, train_samples=START_SAMPLES)
+                        first, later = _explorer(settings, short, AGAIN_EPOCHS, other)
+                    starts.append(first)
                     again += later
                     notebook.append(plain(one, epochs, data_dir))
                     for way in others if alternatives else ():
@@ -282,7 +288,7 @@ def main(rounds: int, chosen: list[int], data_dir: Path, alternatives: bool = Tr
                 print(_line([
                     title, str(epochs), f"{middle(mine, 'seconds'):.2f}", f"{middle(notebook, 'fit'):.2f}",
                     f"1/{1 / ratio:.1f}", f"1/{1 / most_share:.1f}", f"{middle(mine, 'first'):.2f}",
-                    f"{start(mine):.2f}", f"{start(again):.2f}", f"{middle(mine, 'steady'):.3f}",
+                    f"{start(starts):.2f}", f"{start(again):.2f}", f"{middle(mine, 'steady'):.3f}",
                     f"{middle(notebook, 'steady'):.3f}", f"{most_memory:.0f}", str(most),
                     f"{middle(notebook, 'peak_mb'):.0f}"]), flush=True)
                 pace, fit = cells(title, epochs, config, MOST_OF_PYTORCH.get(number), mine, notebook, others)
