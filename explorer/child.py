@@ -26,8 +26,9 @@ from explorer.store import FAILED, Run, RunStore
 # A child is renewed when it has grown by so much since it was set up, or has trained so many runs: each leaves a little
 # behind. With all that TensorFlow needs for a graphics card it takes over a gigabyte before its first run.
 MOST_GROWN_MB, MOST_RUNS = 800, 50
-# A run that was waiting for the worker comes in less than this; what comes later finds the child warm.
-WARM_UP_DELAY = 0.05
+# A run that was waiting for the worker comes in less than this, on a busy machine too; what comes later finds the child
+# warm.
+WARM_UP_DELAY = 0.3
 # A database that is started anew does not cost a run what it has learnt.
 PATIENCE_SECONDS = 60.0
 # Exit codes that say more than that something went wrong: the disk took no more of what was trained; and the worker

@@ -21,6 +21,7 @@ from explorer.cluster import Cluster
 from explorer.config import Demand, RunConfig, library_versions
 from explorer.database import STORE_ERRORS
 from explorer.devices import DeviceError, Hardware
+from explorer.everybody import Everybody
 from explorer.fields import plain
 from explorer.limits import require
 from explorer.owners import owner_of
@@ -28,7 +29,6 @@ from explorer.settings import Settings
 from explorer.sight import Sight, Sights
 from explorer.store import FAILED, QUEUED, RUNNING, STOPPED, Run, RunStore
 from explorer.view import DONE, View, look
-from explorer.wall import Wall
 from explorer.worker_process import WorkerProcess
 
 TICK_SECONDS = 0.1
@@ -73,7 +73,7 @@ class Engine:
         self.places = 0 if settings.scheduler else settings.runs_at_once
         settings.home.mkdir(parents=True, exist_ok=True)
         self.store = RunStore(settings.store_place)
-        self.wall = Wall(self.store.latest, self.run_id)
+        self.wall = Everybody(self.store.latest, self.run_id)
         self._sights = Sights(self.store.snapshot)
         self.hardware: Hardware | None = None
         _sweep(settings)

@@ -100,6 +100,7 @@ class Worker:
     def serve(self) -> None:
         """Listen until the parent closes the line."""
         hardware = self._warm_up()
+        _step_back()
         self._say(event="ready", hardware=hardware.as_dict())
         self._selector.register(0, selectors.EVENT_READ)
         self._add_child(warm=self._ahead)
@@ -356,6 +357,7 @@ def _prepare_data(settings: Settings, answers: TextIO) -> int | None:
             # Kept open here, these would hide the worker's end from its parent.
             os.close(0)
             os.close(answers.fileno())
+            _step_back()
             gc.disable()  # millions of numbers are read, and nothing among them is to be collected
             data.load(RunConfig(dataset=dataset), settings)
         except data.DataError:
@@ -365,14 +367,17 @@ def _prepare_data(settings: Settings, answers: TextIO) -> int | None:
     return pid
 
 
+def _step_back() -> None:
+    if hasattr(os, "nice"):
+        os.nice(NICENESS)
+
+
 def main() -> None:
     # What libraries print must not mix with the answers.
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
     # Ctrl-C in a terminal reaches the whole group; the parent decides what it means.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    if hasattr(os, "nice"):
-        os.nice(NICENESS)
     settings = Settings.from_dict(json.loads(sys.argv[1]))
     ahead = "ahead" in sys.argv[2:]
     Worker(settings, answers, ahead, _prepare_data(settings, answers) if ahead else None).serve()

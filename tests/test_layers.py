@@ -23,7 +23,7 @@ PURE = ("explorer.config", "explorer.history", "explorer.diagnosis", "explorer.v
         "explorer.comparison", "explorer.overlay", "explorer.suggestion", "explorer.words",
         "explorer.lessons.published", "explorer.layer_table", "explorer.portraits", "explorer.samples",
         "explorer.naming", "explorer.contrast", "explorer.prediction", "explorer.guesses", "explorer.wall",
-        "explorer.links")
+        "explorer.links", "explorer.everybody")
 
 
 def imported(source: str) -> set[str]:
@@ -68,6 +68,10 @@ def test_the_page_and_all_that_it_reaches_leave_tensorflow_and_keras_alone():
                            "explorer.ui.links")
     assert "streamlit" in reached
     assert not reached & set(HEAVY)
+
+
+def test_the_worker_is_started_before_anything_is_imported_that_only_draws():
+    assert not loaded_after("import explorer.engine") & {"pandas", "altair", "streamlit", *HEAVY}
 
 
 def test_pages_script_runs_without_tensorflow_in_its_process(tmp_path):

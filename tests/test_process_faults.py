@@ -18,6 +18,7 @@ from explorer.engine import Engine
 from explorer.settings import Settings
 from explorer.silence import MOST_AT_ONCE, Silence
 from explorer.view import DONE, View
+from explorer.worker import NICENESS
 
 from .test_engine import CONFIG, LONG, alive, ended, in_the_middle, numbers, wait_for
 
@@ -81,6 +82,16 @@ def continues_to_the_same_curve(engine: Engine, undisturbed: Engine, config: Run
     assert after.state == whole.state == DONE and after.run.message == ""
     assert numbers(after)[: before.reached] == numbers(before)
     assert numbers(after) == numbers(whole) and after.score == whole.score
+
+
+@pytest.mark.skipif(not hasattr(os, "nice"), reason="needs Unix's priorities")
+def test_what_trains_steps_back_for_the_page(engine):
+    run_id = engine.submit(CONFIG.with_(seed=60), LONG)
+    child_pid = in_the_middle(engine, run_id)
+    own = os.getpriority(os.PRIO_PROCESS, 0)
+    for pid in (child_pid, engine._worker.pid):
+        assert os.getpriority(os.PRIO_PROCESS, pid) == min(19, own + NICENESS)
+    engine.stop(run_id)
 
 
 def test_a_killed_child_ends_its_own_run_only(engine, undisturbed, neighbour):

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as some
 
-from explorer import wall
+from explorer import everybody, wall
 from explorer.config import Demand, RunConfig
+from explorer.everybody import Everybody, Point
 from explorer.store import FINISHED, RunStore
-from explorer.wall import Point, Wall
 from explorer.words import LANGUAGES, say
 
 BASE = RunConfig(dataset="digits", hidden=(8,))
@@ -40,9 +40,9 @@ def train(store: RunStore, config: RunConfig, attempt: int, *values: float, firs
         store.write_epoch(identify(config), attempt, {"epoch": epoch, "val_crossentropy": value, "seconds": 0.1})
 
 
-def of(store: RunStore) -> Wall:
+def of(store: RunStore) -> Everybody:
     clock = iter(range(0, 10_000, 100))
-    return Wall(store.latest, identify, lambda: next(clock))
+    return Everybody(store.latest, identify, lambda: next(clock))
 
 
 # -- what is read --------------------------------------------------------------------------------------------
@@ -88,10 +88,10 @@ def test_of_what_is_over_nothing_is_read_again(store):
 
 def test_however_many_look_the_store_is_asked_once_a_second():
     asked, now = [], [0.0]
-    found = Wall(lambda most, held: asked.append(most) or [], identify, lambda: now[0])
+    found = Everybody(lambda most, held: asked.append(most) or [], identify, lambda: now[0])
     for _ in range(50):
         found.points()
-    assert asked == [wall.MOST_RUNS]
+    assert asked == [everybody.MOST_RUNS]
     now[0] = 1.0
     found.points()
     assert len(asked) == 2

@@ -11,10 +11,10 @@ from explorer import naming, wall
 from explorer.catalogue import DATASETS
 from explorer.config import RunConfig
 from explorer.engine import Engine
+from explorer.everybody import Point
 from explorer.ui import cover, state
 from explorer.ui.guard import guarded
 from explorer.ui.speech import language, n, t
-from explorer.wall import Point
 
 REFRESH_SECONDS = 2.0
 # The data set that the controls stand at, whichever that is.
