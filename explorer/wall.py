@@ -74,10 +74,10 @@ def chart(language: str = "en") -> alt.LayerChart:
     legend = {"symbolSize": 110, "labelLimit": 200}
     x = alt.X("parameters:Q", title=say("wall.parameters", language),
               scale=alt.Scale(type="log", nice=False, padding=14),
-              axis=alt.Axis(format="~s", tickCount=6, grid=False, labelOverlap=True))
+              axis=alt.Axis(format=".3~s", tickCount=6, grid=False, labelOverlap=True))
     y = alt.Y("height:Q", title=say("sweep.measure.best", language),
               scale=alt.Scale(type="log", nice=False, padding=14, zero=False),
-              axis=alt.Axis(format="~g", tickCount=6, labelOverlap=True))
+              axis=alt.Axis(format=".3~g", tickCount=6, labelOverlap=True))
     tooltip = [alt.Tooltip(field, title=say(key, language), format=form or alt.Undefined) for field, key, form in (
         ("run:N", "sweep.cell.run", ""), ("data:N", "control.dataset", ""), ("best:Q", "sweep.cell.best", ".4f"),
         ("best_epoch:Q", "sweep.cell.best_epoch", "d"), ("epochs:Q", "sweep.cell.epochs", "d"),
