@@ -123,14 +123,15 @@ class Worker:
                     self._obey(json.loads(line))
 
     def _warm_up(self) -> Hardware:
+        gc.disable()  # hardly anything that is made here goes again, see `libraries`
         libraries.load()
         from explorer import courses, postgres, training  # noqa: F401
 
         hardware = _look_for_hardware()
         if FORKS:
             self._hold_data()
-            gc.collect()
             gc.freeze()  # so that children do not copy what they only read
+        gc.enable()
         return hardware
 
     def _hold_data(self) -> None:

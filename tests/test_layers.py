@@ -74,6 +74,13 @@ def test_the_worker_is_started_before_anything_is_imported_that_only_draws():
     assert not loaded_after("import explorer.engine") & {"pandas", "altair", "streamlit", *HEAVY}
 
 
+@pytest.mark.parametrize("before", ["enable", "disable"])
+def test_loading_the_libraries_leaves_the_collector_as_it_was_and_what_they_can_do_without_to_others(before):
+    code = (f"import gc; gc.{before}()\nfrom explorer import libraries; libraries.load()\n"
+            f"assert gc.isenabled() is {before == 'enable'}\nimport pandas, sklearn")
+    assert {"tensorflow", "keras", "pandas", "sklearn"} <= loaded_after(code)
+
+
 def test_pages_script_runs_without_tensorflow_in_its_process(tmp_path):
     code = (f"import os; os.environ['EXPLORER_HOME'] = {str(tmp_path)!r}\n"
             "from streamlit.testing.v1 import AppTest\n"
