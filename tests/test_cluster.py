@@ -289,7 +289,8 @@ def test_a_killed_worker_and_a_killed_scheduler_cost_no_epoch_and_the_run_goes_o
     below = cluster_of_two.kill(cluster_of_two.workers.pop(name))
     before = whole(engine, run_id)
     assert outliving(below) == [], "nobody trains on for nobody"
-    wait_for(lambda: engine.store.run(run_id).attempt == 2 and where(engine, run_id))
+    # It is in hand a moment after it has been taken from the queue.
+    wait_for(lambda: (run_id, 2) in engine._charges and where(engine, run_id))
     assert cluster_of_two.worker_at(where(engine, run_id)) != name
     wait_for(lambda: engine.look(run_id, LONG).reached > len(before) + 3)
     assert whole(engine, run_id)[:kept] == before[:kept], "it went on from its checkpoint"
