@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import platform
 import subprocess
+import sys
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -80,6 +82,31 @@ def detect(tf: Any) -> Hardware:
     except AttributeError:
         cores = os.cpu_count() or 1
     return Hardware(_cpu_name(), cores, _memory_mb(), tuple(gpus))
+
+
+def look() -> Hardware:
+    """Find the hardware of this machine without talking to it: another process does, and starts the cards' drivers.
+
+    On Linux it is forked from this one, which should have imported TensorFlow, and shares what that has read.
+    """
+    if sys.platform != "linux":
+        answer = subprocess.run(
+            [sys.executable, "-m", "explorer.devices"], stdout=subprocess.PIPE, text=True, check=True)
+        return Hardware.from_dict(json.loads(answer.stdout.splitlines()[-1]))
+    reader, writer = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            import tensorflow as tf
+
+            os.write(writer, json.dumps(detect(tf).as_dict()).encode())
+        finally:
+            os._exit(0)
+    os.close(writer)
+    with os.fdopen(reader, "rb") as stream:
+        text = stream.read()
+    os.waitpid(pid, 0)
+    return Hardware.from_dict(json.loads(text))
 
 
 def choose(wanted: str, hardware: Hardware, busy: Iterable[str] = (), allowed: str = "any", suits: bool = True) -> str:
@@ -171,8 +198,6 @@ def _ask_driver(what: str) -> list[str]:
 
 if __name__ == "__main__":
     # Asked in a process of its own, for looking starts the drivers of the graphics cards.
-    import json
-
     import tensorflow
 
     print(json.dumps(detect(tensorflow).as_dict()))

@@ -21,9 +21,11 @@ import traceback
 from dataclasses import dataclass, field
 from typing import Any, TextIO
 
-from explorer import child, data, devices, libraries
+from explorer import child, data, devices, libraries, preparer
 from explorer.config import RunConfig
 from explorer.devices import Hardware
+from explorer.preparer import Preparer
+from explorer.priority import step_back
 from explorer.settings import Settings
 
 # Elsewhere, forking a process with this many libraries is not safe, and children are fresh processes that import for
@@ -31,8 +33,6 @@ from explorer.settings import Settings
 FORKS = sys.platform == "linux"
 # How long children may take to keep a checkpoint when the parent is gone.
 FAREWELL_SECONDS = 8.0
-# Training takes what cores are free, and steps back for the page that answers people.
-NICENESS = 10
 # One that is set up for a share of the threads is of use to grids alone: so long it waits for another.
 SHARE_IDLE_SECONDS = 60.0
 # Where a training process may take so much memory only, it is looked at this often.
@@ -88,11 +88,11 @@ class Worker:
         settings: handed to the children.
         answers: where to speak to the parent.
         ahead: whether there is time before the first run, to warm up in.
-        preparing: a process that prepares data meanwhile.
+        preparer: prepares data meanwhile.
     """
 
-    def __init__(self, settings: Settings, answers: TextIO, ahead: bool = True, preparing: int | None = None):
-        self._settings, self._answers, self._ahead, self._preparing = settings, answers, ahead, preparing
+    def __init__(self, settings: Settings, answers: TextIO, ahead: bool = True, preparer: Preparer | None = None):
+        self._settings, self._answers, self._ahead, self._preparer = settings, answers, ahead, preparer
         self._library = data.Library(settings)
         self._selector = selectors.DefaultSelector()
         self._children: list[_Child] = []
@@ -100,14 +100,17 @@ class Worker:
     def serve(self) -> None:
         """Listen until the parent closes the line."""
         hardware = self._warm_up()
-        _step_back()
+        step_back()
         self._say(event="ready", hardware=hardware.as_dict())
         self._selector.register(0, selectors.EVENT_READ)
         self._add_child(warm=self._ahead)
         text = b""
         while True:
             ready = self._selector.select(self._patience())
-            self._reap_preparer()
+            if self._preparer and self._preparer.has_ended():
+                self._preparer = None
+                if FORKS:
+                    self._hold_data()
             self._dismiss()
             self._end_too_large()
             for key, _ in ready:
@@ -127,7 +130,7 @@ class Worker:
         libraries.load()
         from explorer import courses, postgres, training  # noqa: F401
 
-        hardware = _look_for_hardware()
+        hardware = devices.look()
         if FORKS:
             self._hold_data()
             gc.freeze()  # so that children do not copy what they only read
@@ -139,21 +142,6 @@ class Worker:
         dataset = data.default_dataset(self._settings)
         if data.is_prepared(dataset, self._settings):
             self._library.hold(dataset)
-
-    def _await_preparer(self, dataset: str) -> None:
-        # A child would read the same file all over again beside it.
-        if self._preparing is not None and dataset == data.default_dataset(self._settings):
-            os.waitid(os.P_PID, self._preparing, os.WEXITED | os.WNOWAIT)
-
-    def _reap_preparer(self, end: bool = False) -> None:
-        if self._preparing is None:
-            return
-        if end:
-            os.kill(self._preparing, signal.SIGKILL)
-        if os.waitpid(self._preparing, 0 if end else os.WNOHANG)[0]:
-            self._preparing = None
-            if FORKS and not end:
-                self._hold_data()
 
     # -- orders ---------------------------------------------------------------------------------------
 
@@ -174,7 +162,8 @@ class Worker:
 
     def _start(self, job: dict[str, Any]) -> None:
         network, setup = _network_of(job), (job["device"], job["threads"])
-        self._await_preparer(network[0])
+        if self._preparer:
+            self._preparer.wait_for(network[0])
         free = [one for one in self._children if one.is_free and one.setup in (None, setup)]
         # One that has this network's graph, else one that has not been used, else any.
         free.sort(key=lambda one: (network not in one.networks, bool(one.networks)))
@@ -281,7 +270,8 @@ class Worker:
                 one.line.shutdown(socket.SHUT_WR)  # it reads the end of its line, and ends
 
     def _leave(self) -> None:
-        self._reap_preparer(end=True)
+        if self._preparer:
+            self._preparer.end()
         for trainer in self._children:
             try:
                 trainer.line.shutdown(socket.SHUT_RDWR)
@@ -325,54 +315,6 @@ def _network_of(job: dict[str, Any]) -> tuple:
     return (config.dataset, config.num_words, config.hidden, config.optimizer, config.batch_size)
 
 
-def _look_for_hardware() -> Hardware:
-    """Ask TensorFlow in a process of its own, for asking starts the drivers of the graphics cards."""
-    if sys.platform != "linux":
-        answer = subprocess.run(
-            [sys.executable, "-m", "explorer.devices"], stdout=subprocess.PIPE, text=True, check=True)
-        return Hardware.from_dict(json.loads(answer.stdout.splitlines()[-1]))
-    reader, writer = os.pipe()
-    pid = os.fork()
-    if pid == 0:
-        try:
-            import tensorflow as tf
-
-            os.write(writer, json.dumps(devices.detect(tf).as_dict()).encode())
-        finally:
-            os._exit(0)
-    os.close(writer)
-    with os.fdopen(reader, "rb") as stream:
-        text = stream.read()
-    os.waitpid(pid, 0)
-    return Hardware.from_dict(json.loads(text))
-
-
-def _prepare_data(settings: Settings, answers: TextIO) -> int | None:
-    """Put the data that a page opens with into the compact cache, beside the import of TensorFlow."""
-    dataset = data.default_dataset(settings)
-    if sys.platform != "linux" or data.is_prepared(dataset, settings):
-        return None
-    pid = os.fork()
-    if pid == 0:
-        try:
-            # Kept open here, these would hide the worker's end from its parent.
-            os.close(0)
-            os.close(answers.fileno())
-            _step_back()
-            gc.disable()  # millions of numbers are read, and nothing among them is to be collected
-            data.load(RunConfig(dataset=dataset), settings)
-        except data.DataError:
-            pass  # the run that needs them will say so
-        finally:
-            os._exit(0)
-    return pid
-
-
-def _step_back() -> None:
-    if hasattr(os, "nice"):
-        os.nice(NICENESS)
-
-
 def main() -> None:
     # What libraries print must not mix with the answers.
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
@@ -381,7 +323,7 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     settings = Settings.from_dict(json.loads(sys.argv[1]))
     ahead = "ahead" in sys.argv[2:]
-    Worker(settings, answers, ahead, _prepare_data(settings, answers) if ahead else None).serve()
+    Worker(settings, answers, ahead, preparer.start(settings, (0, answers.fileno())) if ahead else None).serve()
 
 
 if __name__ == "__main__":

@@ -15,10 +15,10 @@ import pytest
 from explorer import child
 from explorer.config import Demand, RunConfig
 from explorer.engine import Engine
+from explorer.priority import NICENESS
 from explorer.settings import Settings
 from explorer.silence import MOST_AT_ONCE, Silence
 from explorer.view import DONE, View
-from explorer.worker import NICENESS
 
 from .test_engine import CONFIG, LONG, alive, ended, in_the_middle, numbers, wait_for
 

@@ -233,3 +233,15 @@ def test_all_lessons_are_looked_at_quickly(engine):
     found = ready_parts(engine)
     assert time.perf_counter() - start < 3
     assert "dropout" in found and "too-long" in found
+
+
+@pytest.mark.parametrize("seconds, tells", [(None, True), (0.25, False), (2.0, True)])
+def test_batches_are_told_of_in_the_first_epoch_and_in_long_ones(engine, seconds, tells):
+    run_id = engine.store.request(engine.run_id(TINY), TINY, DEMAND, {}).run_id
+    run, epoch = engine.store.claim(engine._owner.name, [run_id]), 1
+    if seconds:
+        engine.store.write_epoch(run_id, run.attempt, {"epoch": 1, "seconds": seconds, **NUMBERS})
+        epoch = 2
+    engine.store.write_progress(run_id, run.attempt, "training", {"epoch": epoch, "step": 2, "steps": 9})
+    told = _status(_open(TINY))
+    assert told.startswith(f"Epoch {epoch} of 4") and ("batch 2 of 9" in told) is tells

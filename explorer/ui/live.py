@@ -26,6 +26,8 @@ from explorer.view import DONE, UNKNOWN, View
 PACE = pace.Pace()
 # With more runs before one's own, the page offers something to do meanwhile.
 MANY_AHEAD = 4
+# Epochs that take so long tell of their batches.
+LONG_EPOCH_SECONDS = 1.0
 # Failing in one of these, it is the data that are at fault.
 DATA_PHASES = ("loading", "downloading", "preparing")
 # What the training line shows: measured like the validation line, or as Keras prints it.
@@ -153,7 +155,9 @@ def _status(engine: Engine, view: View, covered: str) -> None:
         # Where a checkpoint was lost, epochs that are stored already are computed again.
         parts = [t("live.status.again" if view.epoch <= view.reached else "live.status.epoch",
                    epoch=min(view.epoch, view.demand.epochs), epochs=view.demand.epochs)]
-        if run.progress.get("step"):
+        # In an epoch of no time a batch is no news, and on a telephone it makes a second line and takes it away again.
+        is_long = view.seconds_per_epoch is None or view.seconds_per_epoch >= LONG_EPOCH_SECONDS
+        if run.progress.get("step") and is_long:
             parts.append(t("live.status.batch", step=run.progress["step"], steps=run.progress["steps"]))
         if view.seconds_per_epoch is not None:
             parts.append(t("live.status.pace", seconds=f"{view.seconds_per_epoch:.2f}"))

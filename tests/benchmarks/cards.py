@@ -10,12 +10,7 @@ has to be equal to the last bit. The last column is what *Automatic* takes.
 
 from __future__ import annotations
 
-import argparse
-import json
-import os
 import statistics
-import subprocess
-import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -23,9 +18,10 @@ from pathlib import Path
 import numpy as np
 
 from explorer.calls import suits_card
-from explorer.config import Demand, RunConfig
+from explorer.config import RunConfig
 from explorer.settings import Settings
-from tests.benchmarks.drift import EPOCHS, NAMES, ROOT, apart, variants
+from tests.benchmarks.curves import asked, command, rows
+from tests.benchmarks.drift import EPOCHS, NAMES, apart, variants
 from tests.benchmarks.trainer import ROWS
 
 # Rows with every option; the others as they are.
@@ -46,14 +42,9 @@ def trained(ways: Sequence[str], configs: Sequence[RunConfig], settings: Setting
     """
     given = {"ways": ways, "device": device, "configs": [config.canonical_json() for config in configs],
              "epochs": epochs, "settings": settings.as_dict()}
-    answer = subprocess.run(
-        [sys.executable, "-m", "tests.benchmarks.cards", "--child", json.dumps(given)], cwd=ROOT,
-        env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}, capture_output=True, text=True)
-    if answer.returncode:
-        raise RuntimeError(answer.stderr[-2_000:])
     return [[(np.array([[row[name] for name in NAMES] for row in rows]),
               statistics.median(row["seconds"] for row in rows[1:])) for rows in found]
-            for found in json.loads(answer.stdout.splitlines()[-1])]
+            for found in asked("tests.benchmarks.cards", given)]
 
 
 def main(chosen: list[int], epochs: int, device: str, data_dir: Path) -> None:
@@ -83,32 +74,15 @@ def main(chosen: list[int], epochs: int, device: str, data_dir: Path) -> None:
 def _child(given: dict) -> list[list[list[dict]]]:
     import tensorflow as tf
 
-    from explorer import data, devices, fast, plain
-    from explorer.training import train
+    from explorer import devices, fast, plain
 
-    settings = Settings.from_dict(given["settings"])
+    settings, ways = Settings.from_dict(given["settings"]), {"fast": fast.Course, "plain": plain.Course}
     devices.prepare(given["device"], settings.threads, tf)
-
-    def rows(config: RunConfig, way: str) -> list[dict]:
-        found: list[dict] = []
-        train(config, data.load(config, settings), lambda: [Demand(given["epochs"])],
-              lambda kind, values: found.append(values) if kind == "epoch" else None, lambda: False,
-              device=given["device"], way={"fast": fast.Course, "plain": plain.Course}[way])
-        return [{name: row[name] for name in (*NAMES, "seconds")} for row in found]
-
-    return [[rows(RunConfig.from_json(config), way) for way in given["ways"]] for config in given["configs"]]
+    return [[[{name: row[name] for name in (*NAMES, "seconds")} for row in rows(
+        RunConfig.from_json(config), settings, ways[way], given["epochs"], device=given["device"])]
+             for way in given["ways"]] for config in given["configs"]]
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--device", default="gpu:0")
-    parser.add_argument("--epochs", type=int, default=EPOCHS)
-    parser.add_argument("--row", type=int, action="append", default=[], help="only this row of the table, from 0")
-    parser.add_argument("--child", help=argparse.SUPPRESS)
-    asked = parser.parse_args()
-    if asked.child:
-        print(json.dumps(_child(json.loads(asked.child))))
-    elif "EXPLORER_DATA_DIR" in os.environ:
-        main(asked.row, asked.epochs, asked.device, Path(os.environ["EXPLORER_DATA_DIR"]))
-    else:
-        parser.error("needs EXPLORER_DATA_DIR, the folder with imdb.npz and mnist.npz")
+    wanted, folder = command(__doc__, EPOCHS, _child, "device=gpu:0")
+    main(wanted.row, wanted.epochs, wanted.device, folder)

@@ -13,9 +13,7 @@ notebook would have it (`tests/_plain.py`), with nothing of the explorer in it.
 
 from __future__ import annotations
 
-import argparse
 import json
-import os
 import subprocess
 import sys
 import tempfile
@@ -26,11 +24,11 @@ from typing import Any
 
 import numpy as np
 
-from explorer.config import Demand, RunConfig
+from explorer.config import RunConfig
 from explorer.settings import Settings
+from tests.benchmarks.curves import ROOT, asked, command, rows
 from tests.benchmarks.trainer import LARGE, ROWS
 
-ROOT = Path(__file__).resolve().parents[2]
 EPOCHS = 5
 # What every row of the table is tried with.
 OPTIONS = {
@@ -61,17 +59,7 @@ def curve(config: RunConfig, settings: Settings, way, epochs: int, measured: int
         way: `explorer.fast.Course` or one of its kind.
         measured: validate on so many rows only.
     """
-    from explorer import data
-    from explorer.training import train
-
-    prepared = data.load(config, settings)
-    if measured is not None:
-        part = prepared.validation.slice(0, measured)
-        prepared = replace(prepared, validation=part, test=part)
-    rows: list[dict] = []
-    train(config, prepared, lambda: [Demand(epochs)],
-          lambda kind, values: rows.append(values) if kind == "epoch" else None, lambda: False, way=way)
-    return np.array([[row[name] for name in NAMES] for row in rows])
+    return np.array([[row[name] for name in NAMES] for row in rows(config, settings, way, epochs, measured)])
 
 
 def curves(ways: Iterable[str], configs: Iterable[RunConfig], settings: Settings, epochs: int,
@@ -79,7 +67,8 @@ def curves(ways: Iterable[str], configs: Iterable[RunConfig], settings: Settings
     """Train in a process of its own: for each config the curve of each way (`fast`, `plain` or `reordered`)."""
     given = {"ways": list(ways), "configs": [config.canonical_json() for config in configs], "epochs": epochs,
              "measured": measured, "settings": settings.as_dict()}
-    return [[np.array(curve) for curve in found] for found in _asked(given, onednn)]
+    return [[np.array(curve) for curve in found]
+            for found in asked("tests.benchmarks.drift", given, onednn)]
 
 
 def notebook(config: RunConfig, settings: Settings, epochs: int) -> np.ndarray | None:
@@ -110,7 +99,8 @@ def apart(one: np.ndarray, other: np.ndarray) -> np.ndarray:
 
 def turned(config: RunConfig, settings: Settings, epochs: int) -> int | None:
     """The epoch, from 0, in which a unit turned that brought fast and plain apart; see `turns`."""
-    return _asked({"turn": config.canonical_json(), "epochs": epochs, "settings": settings.as_dict()})
+    return asked("tests.benchmarks.drift", {
+        "turn": config.canonical_json(), "epochs": epochs, "settings": settings.as_dict()})
 
 
 def main(chosen: list[int], epochs: int | None, data_dir: Path) -> None:
@@ -154,16 +144,6 @@ def _pair(found: np.ndarray) -> str:
     return " / ".join(f"{value:.0e}" for value in found)
 
 
-def _asked(given: dict, onednn: bool = True) -> Any:
-    # Of a process of its own.
-    environment = {**os.environ, "TF_ENABLE_ONEDNN_OPTS": str(int(onednn)), "TF_CPP_MIN_LOG_LEVEL": "3"}
-    answer = subprocess.run([sys.executable, "-m", "tests.benchmarks.drift", "--child", json.dumps(given)], cwd=ROOT,
-                            env=environment, capture_output=True, text=True)
-    if answer.returncode:
-        raise RuntimeError(answer.stderr[-2_000:])
-    return json.loads(answer.stdout.splitlines()[-1])
-
-
 def _child(given: dict) -> Any:
     import tensorflow as tf
 
@@ -203,14 +183,5 @@ def _reordered(examples, order: np.ndarray):
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--epochs", type=int)
-    parser.add_argument("--row", type=int, action="append", default=[], help="only this row of the table, from 0")
-    parser.add_argument("--child", help=argparse.SUPPRESS)
-    asked = parser.parse_args()
-    if asked.child:
-        print(json.dumps(_child(json.loads(asked.child))))
-    elif "EXPLORER_DATA_DIR" in os.environ:
-        main(asked.row, asked.epochs, Path(os.environ["EXPLORER_DATA_DIR"]))
-    else:
-        parser.error("needs EXPLORER_DATA_DIR, the folder with imdb.npz and mnist.npz")
+    wanted, folder = command(__doc__, EPOCHS, _child)
+    main(wanted.row, wanted.epochs, folder)
