@@ -5,15 +5,15 @@ from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from explorer.ui import engines
 
-if get_script_run_ctx(suppress_warning=True):
-    engines.begin()  # while the page imports what it draws with, the worker imports what it trains with
+engines.begin()  # the worker imports what it trains with while the server and its page import what they need
 
+if get_script_run_ctx(suppress_warning=True):
     from explorer.ui import page
 
     page.show()
 else:
-    # `streamlit run` finds this name here, and starts the engine and its worker with the server. A host that runs this
-    # file as a page only, without it, starts them with the first visit.
+    # `streamlit run` finds this name here. A host that runs this file as a page only, without it, starts the engine and
+    # its worker with the first visit.
     from explorer.ui import server
 
     app = st.App(__file__, **server.options())

@@ -8,6 +8,7 @@ import altair as alt
 import pandas as pd
 
 from explorer.stopping import stopping_epoch
+from explorer.vega import without_data
 from explorer.words import say
 
 # Readable on white and on near-black alike.
@@ -108,13 +109,14 @@ def curves(metric: str, epochs: int, classes: int = 2, language: str = "en",
                                clear="pointerout", empty=False)
     number = ".1%" if metric == "accuracy" else ".4f"
     hover = base.mark_rule(color=STOP_COLOUR).encode(
-        opacity=alt.condition(near, alt.value(0.5), alt.value(0)),
+        opacity=alt.OpacityValue(**alt.condition(near, alt.value(0.5), alt.value(0))),
         tooltip=[alt.Tooltip("epoch:Q", title=say("metric.epoch", language)),
                  *(alt.Tooltip(f"{name}:Q", title=part, format=number)
                    for name, part in zip((train, val), parts, strict=True))],
     ).add_params(near)
-    layers = alt.layer(gap, best_rule, stop_rule, lines, best_point, best_label, stop_label, hover)
-    return layers.properties(height=HEIGHT, width="container", description=describe(metric, language))
+    # All layers side by side, and the rest said here: each level and each later word would copy all that is below it.
+    return alt.layer(gap, best_rule, stop_rule, lines, best_point, *best_label, *stop_label, hover,
+                     height=HEIGHT, width="container", description=describe(metric, language))
 
 
 def ticks(epochs: int) -> list[int]:
@@ -123,21 +125,21 @@ def ticks(epochs: int) -> list[int]:
     return sorted({1, *range(step, max(2, epochs) + 1, step)})
 
 
-def _label(chart: alt.Chart, colour: str, text: str, place: dict[str, Any], epochs: int) -> alt.LayerChart:
+def _label(chart: alt.Chart, colour: str, text: str, place: dict[str, Any], epochs: int) -> list[alt.Chart]:
     # A label stands left of its line where there is room: on the right, early stopping may follow, or the edge of
     # the plot, which would make the plot smaller.
+    # (Channels by their names: to find out which one a bare value is for takes Altair a hundred times as long.)
     sides = (("<=", "left", 5), (">", "right", -5))
-    return alt.layer(*(
+    return [
         chart.transform_filter(f"datum.epoch {compare} {0.25 * epochs}")
         .mark_text(color=colour, align=align, dx=dx, dy=place["dy"], baseline=place["baseline"])
-        .encode(y=alt.value(place["y"]), text=alt.value(text))
-        for compare, align, dx in sides))
+        .encode(y=alt.YValue(place["y"]), text=alt.TextValue(text))
+        for compare, align, dx in sides]
 
 
 def spec(chart: alt.LayerChart) -> dict[str, Any]:
     """The chart as Vega-Lite without data, to be drawn again and again with new rows."""
-    made = chart.to_dict()
-    del made["data"]
+    made = without_data(chart)
     del made["description"]  # the page gives a text alternative with the numbers of the moment
     return made
 

@@ -10,6 +10,7 @@ import altair as alt
 import pandas as pd
 
 from explorer.charts import STOP_COLOUR, ticks
+from explorer.vega import without_data
 from explorer.words import say
 
 SELECTION = "guessed"
@@ -50,28 +51,27 @@ def strip(epochs: int, colour: str, language: str) -> dict[str, Any]:
     hovered = alt.selection_point(name="pointed", fields=["epoch"], on="pointerover", clear="pointerout", empty=False)
     clicked = alt.selection_point(name=SELECTION, fields=["epoch", "turn"], on="click", toggle=False, clear=False)
     cells = base.mark_rect(color=colour, cursor="pointer").encode(
-        x=x, x2="to:Q", y=alt.value(0), y2=alt.value("height"),
-        opacity=alt.condition(hovered, alt.value(0.42), alt.value(0.16)),
+        x=x, x2="to:Q", y=alt.YValue(0), y2=alt.Y2Value("height"),
+        opacity=alt.OpacityValue(**alt.condition(hovered, alt.value(0.42), alt.value(0.16))),
         tooltip=[alt.Tooltip("epoch:Q", title=say("metric.epoch", language))]).add_params(hovered, clicked)
     guess = base.transform_filter("datum.guess")
     rule = guess.mark_rule(color=colour, strokeWidth=4).encode(x=middle)
     labels = [
         guess.transform_filter(f"datum.epoch {compare} {epochs / 2}")
         .mark_text(align=align, dx=dx, fontSize=13, fontWeight=600, color=colour)
-        .encode(x=middle, y=alt.value(STRIP_HEIGHT / 2), text="label:N")
+        .encode(x=middle, y=alt.YValue(STRIP_HEIGHT / 2), text="label:N")
         for compare, align, dx in (("<=", "left", 9), (">", "right", -9))]
     hint = (base.transform_joinaggregate(made="max(guess)").transform_filter("datum.epoch == 1 && !datum.made")
             .mark_text(fontSize=14, color=STOP_COLOUR)
             .encode(x=alt.XValue({"expr": "width / 2"}),
-                    y=alt.value(STRIP_HEIGHT / 2), text=alt.value(say("predict.click", language))))
+                    y=alt.YValue(STRIP_HEIGHT / 2), text=alt.TextValue(say("predict.click", language))))
     # The cells lie on top: whatever is drawn, it is they that are pointed at.
-    made = alt.layer(hint, rule, *labels, cells).properties(
-        height=STRIP_HEIGHT, width="container",
+    made = alt.layer(
+        hint, rule, *labels, cells, height=STRIP_HEIGHT, width="container",
         # What stands below the strip must not be taken from its height.
         autosize=alt.AutoSizeParams(type="fit-x", contains="padding"),
-    ).configure_view(stroke=STOP_COLOUR).to_dict()
-    del made["data"]
-    return made
+        config=alt.Config(view=alt.ViewConfig(stroke=STOP_COLOUR)))
+    return without_data(made)
 
 
 def laid_over(spec: dict[str, Any], guesses: Iterable[tuple[int, str]], language: str,

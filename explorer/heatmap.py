@@ -10,6 +10,7 @@ import altair as alt
 import pandas as pd
 
 from explorer.sweep import DONE, EMPTY, MOVING, WAITING, Grid, Standing, number, state_words
+from explorer.vega import without_data
 from explorer.words import say
 
 CELL_HEIGHT = 52
@@ -143,17 +144,14 @@ def chart(grid: Grid, measure: str = "best", language: str = "en") -> alt.LayerC
     notes = base.transform_filter("datum.kind != 'done'").mark_text(
         fontSize=11, dy=10, color=page_ink, cursor="pointer").encode(
         text=alt.condition(roomy, "note:N", alt.value("")))
-    layers = alt.layer(cells, outlines, ring, done, others, notes)
     # What stands around the cells must not be taken from their height.
-    return layers.properties(height=CELL_HEIGHT * rows, width="container",
-                             autosize=alt.AutoSizeParams(type="fit-x", contains="padding"))
+    return alt.layer(cells, outlines, ring, done, others, notes, height=CELL_HEIGHT * rows, width="container",
+                     autosize=alt.AutoSizeParams(type="fit-x", contains="padding"))
 
 
 def spec(grid: Grid, measure: str = "best", language: str = "en") -> dict[str, Any]:
     """The chart as Vega-Lite without data, to be drawn again and again with new rows."""
-    made = chart(grid, measure, language).to_dict()
-    del made["data"]
-    return made
+    return without_data(chart(grid, measure, language))
 
 
 def describe(grid: Grid, measure: str = "best", language: str = "en") -> str:

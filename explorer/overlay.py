@@ -11,6 +11,7 @@ import altair as alt
 import pandas as pd
 
 from explorer.charts import DASHES, HEIGHT, part_names, ticks
+from explorer.vega import without_data
 from explorer.words import say
 
 # Eight that can be told apart, readable on white and on near-black alike; the first is that of a single run.
@@ -144,7 +145,7 @@ def chart(lines: Sequence[Line], measure: str, epochs: int, classes: int = 2, lo
                        legend=alt.Legend(orient="bottom", columns=1, labelLimit=420, symbolType="stroke",
                                          symbolStrokeWidth=3))
     chosen = alt.selection_point(name="isolated", fields=["run"], bind="legend")
-    shown = alt.condition(chosen, alt.value(1), alt.value(FADED))
+    shown = alt.OpacityValue(**alt.condition(chosen, alt.value(1), alt.value(FADED)))
     base = alt.Chart(alt.NamedData(DATA)).encode(x=x)
 
     def long(prefix: str = "") -> alt.Chart:
@@ -172,7 +173,7 @@ def chart(lines: Sequence[Line], measure: str, epochs: int, classes: int = 2, lo
     number_format = ".1%" if measure in SHARES else ".4f"
     words = {part: f", {name}" if measure in TWO_SIDED else "" for part, name in said.items()}
     hover = base.mark_rule(color=RULE_COLOUR).encode(
-        opacity=alt.condition(near, alt.value(0.5), alt.value(0)),
+        opacity=alt.OpacityValue(**alt.condition(near, alt.value(0.5), alt.value(0))),
         tooltip=[alt.Tooltip("epoch:Q", title=say("metric.epoch", language)),
                  *(alt.Tooltip(f"{part}{number}:Q", title=f"{line.name}{words[part]}", format=number_format)
                    for number, line in enumerate(lines) for part in parts),
@@ -184,8 +185,8 @@ def chart(lines: Sequence[Line], measure: str, epochs: int, classes: int = 2, lo
         for number, name in enumerate(published):
             layers[:0] = _published(base, number, name, parts, y_axis, len(published) <= MOST_NAMED)
     # The legends must not be taken from the height of the plot.
-    return alt.layer(*layers, hover).properties(
-        height=height, width="container", autosize=alt.AutoSizeParams(type="fit-x", contains="padding"))
+    return alt.layer(
+        *layers, hover, height=height, width="container", autosize=alt.AutoSizeParams(type="fit-x", contains="padding"))
 
 
 def _y_axis(measure: str, classes: int, log: bool, unit: bool, language: str) -> dict[str, Any]:
@@ -216,15 +217,13 @@ def _published(base: alt.Chart, number: int, name: str, parts: Sequence[str],
     if named:
         last = kept.transform_joinaggregate(last="max(epoch)").transform_filter("datum.epoch == datum.last")
         found.append(last.mark_text(align="right", baseline="bottom", dy=-3, fontSize=10, color=PUBLISHED_COLOUR,
-                                    aria=False).encode(text=alt.value(name)))
+                                    aria=False).encode(text=alt.TextValue(name)))
     return found
 
 
 def spec(made: alt.LayerChart) -> dict[str, Any]:
     """The chart as Vega-Lite without data, to be drawn again and again with new rows."""
-    found = made.to_dict()
-    del found["data"]
-    return found
+    return without_data(made)
 
 
 def describe(measure: str, language: str = "en") -> str:

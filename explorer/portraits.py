@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from explorer.samples import MARKS, Sample
+from explorer.vega import without_data
 from explorer.words import say
 
 DATA = "sample"
@@ -80,8 +81,8 @@ def vector(inputs: int, language: str = "en") -> alt.LayerChart:
         opacity={"expr": "datum.kind == 'mark' ? 0.45 : 1"}).encode(
         tooltip=[alt.Tooltip("word:N", title=say("portrait.tip.word", language)),
                  alt.Tooltip("index:Q", title=say("portrait.tip.index", language), format=",d")])
-    return alt.layer(ground, lit).properties(
-        height=height, width="container", view=alt.ViewBackground(stroke=None),
+    return alt.layer(
+        ground, lit, height=height, width="container", view=alt.ViewBackground(stroke=None),
         autosize=alt.AutoSizeParams(type="fit-x", contains="padding"))
 
 
@@ -132,13 +133,11 @@ def image(side: int, scale: int, scaled: bool, language: str = "en") -> alt.Laye
             text=alt.Text(f"{field}:Q", format=number),
             color=alt.condition(f"datum.{field} > {top * 0.5}", alt.value("#ffffff"), alt.value("#000000"))))
     # Title and legend must not be taken from the picture: its pixels are square.
-    return alt.layer(*layers).properties(
-        width=IMAGE_SIDE, height=IMAGE_SIDE, title=alt.Title(title, fontSize=13, anchor="start", offset=8),
+    return alt.layer(
+        *layers, width=IMAGE_SIDE, height=IMAGE_SIDE, title=alt.Title(title, fontSize=13, anchor="start", offset=8),
         view=alt.ViewBackground(stroke=None), autosize=alt.AutoSizeParams(type="pad", contains="padding"))
 
 
 def spec(chart: alt.LayerChart) -> dict[str, Any]:
     """The chart as Vega-Lite without data, to be drawn again and again with new rows."""
-    made = chart.to_dict()
-    del made["data"]
-    return made
+    return without_data(chart)

@@ -13,8 +13,6 @@ import sys
 from collections.abc import Iterable
 
 from explorer import data
-from explorer.config import RunConfig
-from explorer.priority import step_back
 from explorer.settings import Settings
 
 
@@ -58,9 +56,8 @@ def start(settings: Settings, inherited: Iterable[int]) -> Preparer | None:
         try:
             for number in inherited:
                 os.close(number)
-            step_back()
             gc.disable()  # millions of numbers are read, and nothing among them is to be collected
-            data.load(RunConfig(dataset=dataset), settings)
+            data.Library(settings).prepare(dataset)
         except data.DataError:
             pass  # the run that needs them will say so
         finally:

@@ -13,6 +13,7 @@ from explorer import naming
 from explorer.catalogue import DATASETS
 from explorer.config import RunConfig
 from explorer.everybody import Point
+from explorer.vega import without_data
 from explorer.words import say
 
 # Further above guessing than this there is nothing to compare: such runs lie at the upper edge.
@@ -99,15 +100,13 @@ def chart(language: str = "en") -> alt.LayerChart:
     ring = base.transform_filter("datum.opened").mark_point(
         filled=False, shape="circle", size=260, stroke=ink, strokeWidth=2.5, opacity=1).encode(tooltip=tooltip)
     # What stands around the picture must not be taken from its height.
-    return alt.layer(ring, marks).properties(
-        height=HEIGHT, width="container", autosize=alt.AutoSizeParams(type="fit-x", contains="padding"))
+    return alt.layer(
+        ring, marks, height=HEIGHT, width="container", autosize=alt.AutoSizeParams(type="fit-x", contains="padding"))
 
 
 def spec(language: str = "en") -> dict[str, Any]:
     """The chart as Vega-Lite without data, to be drawn again and again with new rows."""
-    made = chart(language).to_dict()
-    del made["data"]
-    return made
+    return without_data(chart(language))
 
 
 def describe(language: str = "en") -> str:

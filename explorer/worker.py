@@ -21,7 +21,7 @@ import traceback
 from dataclasses import dataclass, field
 from typing import Any, TextIO
 
-from explorer import child, data, devices, libraries, preparer
+from explorer import child, data, devices, garbage, libraries, preparer
 from explorer.config import RunConfig
 from explorer.devices import Hardware
 from explorer.preparer import Preparer
@@ -35,6 +35,8 @@ FORKS = sys.platform == "linux"
 FAREWELL_SECONDS = 8.0
 # One that is set up for a share of the threads is of use to grids alone: so long it waits for another.
 SHARE_IDLE_SECONDS = 60.0
+# While data are being prepared, it is asked this often whether they are there.
+PREPARING_SECONDS = 0.1
 # Where a training process may take so much memory only, it is looked at this often.
 MEMORY_SECONDS = 0.1
 
@@ -103,14 +105,12 @@ class Worker:
         step_back()
         self._say(event="ready", hardware=hardware.as_dict())
         self._selector.register(0, selectors.EVENT_READ)
-        self._add_child(warm=self._ahead)
+        if not self._preparer:
+            self._add_child(warm=self._ahead)
         text = b""
         while True:
             ready = self._selector.select(self._patience())
-            if self._preparer and self._preparer.has_ended():
-                self._preparer = None
-                if FORKS:
-                    self._hold_data()
+            self._take_over(warm=self._ahead)
             self._dismiss()
             self._end_too_large()
             for key, _ in ready:
@@ -126,16 +126,28 @@ class Worker:
                     self._obey(json.loads(line))
 
     def _warm_up(self) -> Hardware:
-        gc.disable()  # hardly anything that is made here goes again, see `libraries`
-        libraries.load()
-        from explorer import courses, postgres, training  # noqa: F401
+        with garbage.left_alone():
+            libraries.load()
+            from explorer import courses, training  # noqa: F401
 
-        hardware = devices.look()
-        if FORKS:
-            self._hold_data()
-            gc.freeze()  # so that children do not copy what they only read
-        gc.enable()
+            if self._settings.store:
+                from explorer import postgres  # noqa: F401
+            hardware = devices.look()
+            if FORKS:
+                self._hold_data()
+                gc.freeze()  # so that children do not copy what they only read
         return hardware
+
+    def _take_over(self, warm: bool) -> None:
+        """Once the data are there that were being prepared: hold them, for a first child to share.
+
+        There is none before: it would warm up on the cores that a run's data need first.
+        """
+        if self._preparer and self._preparer.has_ended():
+            self._preparer = None
+            self._hold_data()
+            if not self._children:
+                self._add_child(warm)
 
     def _hold_data(self) -> None:
         # Children share the memory of what was read before they were forked.
@@ -164,6 +176,7 @@ class Worker:
         network, setup = _network_of(job), (job["device"], job["threads"])
         if self._preparer:
             self._preparer.wait_for(network[0])
+            self._take_over(warm=False)
         free = [one for one in self._children if one.is_free and one.setup in (None, setup)]
         # One that has this network's graph, else one that has not been used, else any.
         free.sort(key=lambda one: (network not in one.networks, bool(one.networks)))
@@ -253,6 +266,8 @@ class Worker:
     def _patience(self) -> float | None:
         until = [one.idle_since + SHARE_IDLE_SECONDS for one in self._shares()]
         waits = [max(0.0, min(until) - time.monotonic())] if until else []
+        if self._preparer:
+            waits.append(PREPARING_SECONDS)
         if any(one.keys and one.most_mb for one in self._children):
             waits.append(MEMORY_SECONDS)
         return min(waits, default=None)

@@ -89,6 +89,14 @@ class Library:
         if arrays is not None:
             self._held[key] = arrays
 
+    def prepare(self, dataset: str) -> None:
+        """Put a data set into the compact cache, if it is not there.
+
+        Raises:
+            DataError: it cannot be had.
+        """
+        self._arrays(DATASETS[dataset], lambda *_: None)
+
     def load(self, config: RunConfig, report: Report = lambda *_: None) -> Prepared:
         """As `explorer.data.load`; the same rows again are the same object."""
         key = (config.dataset, version(config.dataset, self._settings), config.num_words, config.train_samples,

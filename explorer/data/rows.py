@@ -51,10 +51,11 @@ class WordRows:
             return WordRows(self.indptr, self.indices, num_words)
         width = np.uint16 if num_words <= NARROW else self.indices.dtype
         kept = self.indices < num_words
-        # Counted as differences of running totals, for a row may be empty.
-        left, smaller, known = (_per_row(mask, self.indptr) for mask in (
-            kept, self.indices < UNKNOWN, self.indices == UNKNOWN))
-        add = (left < np.diff(self.indptr)) & (known == 0)
+        # Counted as differences of a running total, for a row may be empty.
+        counts = np.diff(self.indptr)
+        left = np.diff(np.concatenate([[0], np.cumsum(kept, dtype=np.int32)])[self.indptr])
+        smaller, known = self._before(UNKNOWN)
+        add = (left < counts) & ~known
         indptr = _starts(left + add)
         if not add.any():
             return WordRows(indptr, self.indices[kept].astype(width), num_words)
@@ -65,6 +66,18 @@ class WordRows:
         indices[added], indices[others] = UNKNOWN, self.indices[kept]
         return WordRows(indptr, indices, num_words)
 
+    def _before(self, word: int) -> tuple[np.ndarray, np.ndarray]:
+        # How many smaller words each row begins with, and whether it has this one: rows ascend, so that a small word
+        # is found by looking at its first few, and not at all of them.
+        counts, smaller = np.diff(self.indptr), np.zeros(len(self), np.int64)
+        known = np.zeros(len(self), bool)
+        for place in range(word + 1):
+            rows = np.flatnonzero(counts > place)
+            found = self.indices[self.indptr[rows] + place]
+            smaller[rows] += found < word
+            known[rows] |= found == word
+        return smaller, known
+
     def dense(self, dtype: type = np.float32) -> np.ndarray:
         """The multi-hot matrix, shape `(rows, inputs)`."""
         matrix = np.zeros((len(self), self.inputs), dtype)
@@ -74,10 +87,6 @@ class WordRows:
 
 def _starts(counts: np.ndarray) -> np.ndarray:
     return np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
-
-
-def _per_row(mask: np.ndarray, indptr: np.ndarray) -> np.ndarray:
-    return np.diff(np.concatenate([[0], np.cumsum(mask, dtype=np.int32)])[indptr])
 
 
 @dataclass(frozen=True)

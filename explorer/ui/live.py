@@ -24,6 +24,8 @@ from explorer.ui.speech import labels, language, n, t, told
 from explorer.view import DONE, UNKNOWN, View
 
 PACE = pace.Pace()
+# Between two drawings while the training process is starting.
+STARTING_SECONDS = 0.6
 # With more runs before one's own, the page offers something to do meanwhile.
 MANY_AHEAD = 4
 # Epochs that take so long tell of their batches.
@@ -52,8 +54,8 @@ def _show(engine: Engine, config: RunConfig, demand: Demand) -> None:
     with st.container():
         head.elsewhere(engine, run_id)
     # A timer runs only while there is something to wait for.
-    st.session_state["pace"] = PACE.seconds
-    panel = st.fragment(_panel, run_every=PACE.seconds if view.is_live else None)
+    st.session_state["pace"] = seconds = _seconds(engine)
+    panel = st.fragment(_panel, run_every=seconds if view.is_live else None)
     panel(engine, config, demand, run_id, view.is_live)
 
 
@@ -65,9 +67,15 @@ def _panel(engine: Engine, config: RunConfig, demand: Demand, run_id: str, was_l
         return
     with PACE.turn(visitor.person()):
         _draw(engine, config, demand, run_id, was_live)
-    if PACE.seconds != st.session_state["pace"]:
-        st.session_state["pace"] = PACE.seconds
-        pace.keep(PACE.seconds)
+    seconds = _seconds(engine)
+    if seconds != st.session_state["pace"]:
+        st.session_state["pace"] = seconds
+        pace.keep(seconds)
+
+
+def _seconds(engine: Engine) -> float:
+    """Between two drawings. While nothing can move yet, they would only take the time of what is starting."""
+    return PACE.seconds if engine.hardware else max(PACE.seconds, STARTING_SECONDS)
 
 
 def _draw(engine: Engine, config: RunConfig, demand: Demand, run_id: str, was_live: bool) -> None:

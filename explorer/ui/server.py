@@ -1,4 +1,4 @@
-"""What the server does besides the page: an engine from the start, a route that tells its health, safe headers."""
+"""What the server does besides the page: the end of its engine, a route that tells its health, safe headers."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from starlette.responses import JSONResponse
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from explorer import garbage
 from explorer.settings import SettingError, Settings, UnusableStore
 from explorer.ui import engines
 
@@ -76,7 +77,6 @@ class Headers:
 
 @asynccontextmanager
 async def _lifespan(app: Any) -> AsyncIterator[None]:
-    await to_thread.run_sync(engines.begin)
     threading.Thread(target=_import_page, name="page-imports", daemon=True).start()
     yield
     try:
@@ -87,7 +87,8 @@ async def _lifespan(app: Any) -> AsyncIterator[None]:
 
 def _import_page() -> None:
     # What the page draws with, while nobody waits for it.
-    from explorer.ui import page  # noqa: F401
+    with garbage.left_alone():
+        from explorer.ui import page  # noqa: F401
 
 
 def _health(request: Request) -> JSONResponse:

@@ -46,12 +46,14 @@ class Server:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port = probe.getsockname()[1]
+        # A user's Python keeps the bytecode of this project's modules; the first start of all makes it.
+        environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
         self.home, self.began = home, time.perf_counter()
         self.process = subprocess.Popen(
             [sys.executable, "-m", "streamlit", "run", "streamlit_app.py", "--server.port", str(self.port),
              "--server.headless", "true"],
             cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-            env={**os.environ, "EXPLORER_HOME": str(home)})
+            env={**environment, "EXPLORER_HOME": str(home)})
         while True:
             try:
                 socket.create_connection(("127.0.0.1", self.port), 0.2).close()

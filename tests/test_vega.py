@@ -1,0 +1,45 @@
+"""Every chart of the page is Vega-Lite: pages do not hold them against its schema, so this does."""
+
+import altair as alt
+import pytest
+from jsonschema import ValidationError
+
+from explorer import charts, guesses, heatmap, overlay, portraits, wall
+from explorer.overlay import Line
+from explorer.sweep import Axis, Grid
+
+LINES = [Line("16-16", 0), Line("it's \"one\" \\ two", 3)]
+GRID = Grid(Axis("l2", (0.0, 0.001)), Axis("dropout", (0.0, 0.5)))
+SPECS = {
+    **{f"curves {metric} {epochs}": lambda language, metric=metric, epochs=epochs: charts.spec(
+        charts.curves(metric, epochs, 10, language, printed=True))
+        for metric in charts.METRICS for epochs in (1, 20, 500)},
+    **{f"overlay {measure}": lambda language, measure=measure: overlay.spec(overlay.chart(
+        LINES, measure, 20, log_x=True, log_y=True, bands=True, language=language, published=["a", "b"]))
+        for measure in overlay.MEASURES},
+    "panel": lambda language: overlay.spec(overlay.chart(LINES[:1], "gap", 20, unit=True, language=language)),
+    "wall": wall.spec,
+    "strip": lambda language: guesses.strip(20, "#3987e5", language),
+    "guesses": lambda language: guesses.laid_over(
+        charts.spec(charts.curves("crossentropy", 20, language=language)), [(3, "#3987e5"), (18, "#d9822b")], language,
+        is_labelled=True),
+    "vector": lambda language: portraits.spec(portraits.vector(10_000, language)),
+    "image": lambda language: portraits.spec(portraits.image(8, 16, False, language)),
+    **{f"sweep {measure}": lambda language, measure=measure: heatmap.spec(GRID, measure, language)
+       for measure in ("best", "gap")},
+}
+
+
+@pytest.mark.parametrize("language", ["en", "ko"])
+@pytest.mark.parametrize("name", SPECS)
+def test_what_a_page_sends_is_vega_lite(name, language):
+    spec = SPECS[name](language)
+    assert "data" not in spec and spec["$schema"].startswith("https://vega.github.io/schema/vega-lite/")
+    alt.Chart.from_dict({**spec, "data": {"name": "rows"}}, validate=True)
+
+
+def test_what_is_no_vega_lite_would_be_noticed():
+    spec = charts.spec(charts.curves("crossentropy", 20))
+    spec["layer"][0]["mark"]["opacity"] = "thick"
+    with pytest.raises(ValidationError, match="thick"):
+        alt.Chart.from_dict({**spec, "data": {"name": "rows"}}, validate=True)
