@@ -77,7 +77,7 @@ def curves(metric: str, epochs: int, classes: int = 2, language: str = "en",
     else:
         scale = alt.Scale(domain=alt.DomainUnionWith(unionWith=[0.0, START[classes == 2]]), nice=True)
         axis = alt.Axis(format="~g", tickCount=6)
-    base = alt.Chart(alt.NamedData(DATA)).encode(x=x)
+    base = alt.Chart(alt.NamedData(DATA))
     gap = base.mark_area(color=RUN_COLOUR, opacity=0.14).encode(
         y=alt.Y(f"{train}:Q", title=title, scale=scale, axis=axis), y2=alt.Y2(val))
     lines = (
@@ -116,7 +116,8 @@ def curves(metric: str, epochs: int, classes: int = 2, language: str = "en",
     ).add_params(near)
     # All layers side by side, and the rest said here: each level and each later word would copy all that is below it.
     return alt.layer(gap, best_rule, stop_rule, lines, best_point, *best_label, *stop_label, hover,
-                     height=HEIGHT, width="container", description=describe(metric, language))
+                     encoding=alt.SharedEncoding(x=x), height=HEIGHT, width="container",
+                     description=describe(metric, language))
 
 
 def ticks(epochs: int) -> list[int]:

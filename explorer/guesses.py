@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterable
 from typing import Any
 
@@ -81,7 +80,7 @@ def laid_over(spec: dict[str, Any], guesses: Iterable[tuple[int, str]], language
     They are part of the drawing, not of its data: they are there before the first epoch is.
 
     Args:
-        spec: Vega-Lite, layers whose first one has the epochs as its `x`.
+        spec: Vega-Lite, layers that share the epochs as their `x`.
         guesses: an epoch and a colour each.
         language: of their words.
         is_labelled: whether each is told to be the visitor's guess; for one of them.
@@ -89,18 +88,14 @@ def laid_over(spec: dict[str, Any], guesses: Iterable[tuple[int, str]], language
     made = []
     for epoch, colour in guesses:
         # On the very axis of the chart, whatever it is.
-        layer = {"data": {"values": [{"epoch": epoch}]}, "encoding": {"x": copy.deepcopy(_x(spec["layer"][0]))}}
+        layer = {"data": {"values": [{"epoch": epoch}]}}
         said = say("predict.guess", language, epoch=epoch)
         made.append({**layer, "mark": {"type": "rule", "color": colour, "strokeWidth": BAND_WIDTH,
                                        "opacity": BAND_OPACITY, "description": said}})
         if is_labelled:
-            last = max(_x(spec["layer"][0])["scale"]["domain"])
+            last = max(spec["encoding"]["x"]["scale"]["domain"])
             side = {"align": "left", "dx": 7} if epoch <= 0.75 * last else {"align": "right", "dx": -7}
-            made.append({**copy.deepcopy(layer), "mark": {
+            made.append({**layer, "mark": {
                 "type": "text", "color": colour, "baseline": "top", "y": 0, "dy": LABEL_PLACE, "aria": False,
                 "text": say("predict.mark", language), **side}})
     return {**spec, "layer": [*made, *spec["layer"]]} if made else spec
-
-
-def _x(layer: dict[str, Any]) -> dict[str, Any]:
-    return layer["encoding"]["x"] if "encoding" in layer else _x(layer["layer"][0])

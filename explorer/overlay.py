@@ -146,7 +146,7 @@ def chart(lines: Sequence[Line], measure: str, epochs: int, classes: int = 2, lo
                                          symbolStrokeWidth=3))
     chosen = alt.selection_point(name="isolated", fields=["run"], bind="legend")
     shown = alt.OpacityValue(**alt.condition(chosen, alt.value(1), alt.value(FADED)))
-    base = alt.Chart(alt.NamedData(DATA)).encode(x=x)
+    base = alt.Chart(alt.NamedData(DATA))
 
     def long(prefix: str = "") -> alt.Chart:
         folded = base.transform_fold([f"{part}{prefix}{number}" for part in parts for number in range(len(lines))],
@@ -186,7 +186,8 @@ def chart(lines: Sequence[Line], measure: str, epochs: int, classes: int = 2, lo
             layers[:0] = _published(base, number, name, parts, y_axis, len(published) <= MOST_NAMED)
     # The legends must not be taken from the height of the plot.
     return alt.layer(
-        *layers, hover, height=height, width="container", autosize=alt.AutoSizeParams(type="fit-x", contains="padding"))
+        *layers, hover, encoding=alt.SharedEncoding(x=x), height=height, width="container",
+        autosize=alt.AutoSizeParams(type="fit-x", contains="padding"))
 
 
 def _y_axis(measure: str, classes: int, log: bool, unit: bool, language: str) -> dict[str, Any]:
