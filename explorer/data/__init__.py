@@ -152,7 +152,8 @@ def _read(info: DatasetInfo, source: files.Path | None) -> dict[str, np.ndarray]
             return digits.read()
         made = {}
         for split, (indptr, indices, labels) in zip(("train", "test"), reviews.generate(), strict=True):
-            made |= {f"{split}_indptr": indptr, f"{split}_indices": indices, f"{split}_y": labels}
+            # Its words fit into two bytes each; the cache, the worker and its children all hold them.
+            made |= {f"{split}_indptr": indptr, f"{split}_indices": indices.astype(np.uint16), f"{split}_y": labels}
         return made
     from explorer.data import imdb, mnist
 

@@ -19,7 +19,7 @@ class WordRows:
 
     Attributes:
         indptr: int64, shape `(rows + 1,)`; row `i` is `indices[indptr[i]:indptr[i + 1]]`.
-        indices: int32, or uint16 after `truncate` to so few words; ascending and distinct within a row, below `inputs`.
+        indices: int32, or uint16 where there are so few words; ascending and distinct within a row, below `inputs`.
         inputs: length of the multi-hot vectors that they stand for.
     """
 

@@ -98,6 +98,17 @@ def share_mb(pid: int) -> float:
     return 0.0
 
 
+def until_trained(page, server: Server, seconds: float = 300.0) -> None:
+    """Raises: RuntimeError: the server has gone, or it takes longer."""
+    deadline = time.monotonic() + seconds
+    while not page.query_selector("text=Test accuracy"):
+        if server.process.poll() is not None:
+            raise RuntimeError("the server is gone")
+        if time.monotonic() > deadline:
+            raise RuntimeError(f"it has not been trained in {seconds:.0f} s")
+        page.wait_for_timeout(100)
+
+
 def case(browser, dataset: str, hidden: str, most_mb: float) -> bool:
     """Returns: whether all went well below the limit."""
     home = Path(tempfile.mkdtemp())
@@ -110,7 +121,7 @@ def case(browser, dataset: str, hidden: str, most_mb: float) -> bool:
         page.goto(address)
         usable = waited(page, "button:has-text('Train')", server.began)
         page.get_by_role("button", name="Train", exact=True).click()
-        page.wait_for_selector("text=Test accuracy", timeout=300_000)
+        until_trained(page, server)
         trained = time.perf_counter() - server.began
         page.close()
     except Exception as error:  # the browser's own words for a server that is gone
