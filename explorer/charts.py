@@ -25,6 +25,8 @@ MOST_DOTS = 60
 START = {True: 0.7, False: 2.4}
 
 DATA = "history"
+# What the chart calls the number of epochs that it has room for.
+LENGTH = "epochs"
 METRICS = ("crossentropy", "accuracy")
 
 
@@ -67,9 +69,6 @@ def curves(metric: str, epochs: int, classes: int = 2, language: str = "en",
     title = say("metric.loss" if printed and metric == "crossentropy" else f"metric.{metric}", language)
     parts = part_names(language)
     train, val = f"train_{metric}", f"val_{metric}"
-    x = alt.X("epoch:Q", title=say("metric.epoch", language),
-              axis=alt.Axis(values=ticks(epochs), format="d", grid=False, labelOverlap=False),
-              scale=alt.Scale(domain=[1, max(2, epochs)], nice=False, padding=6))
     if metric == "accuracy":
         # Nothing worth seeing lies below guessing, and a fixed axis does not jump.
         scale = alt.Scale(domain=alt.DomainUnionWith(unionWith=[0.5 if classes == 2 else 0.0, 1.0]), zero=False)
@@ -98,13 +97,12 @@ def curves(metric: str, epochs: int, classes: int = 2, language: str = "en",
     # Labels keep to the edge that the lines leave free: above falling cross-entropy, below rising accuracy.
     top = {"y": 0, "dy": 8, "baseline": "top"}
     bottom = {"y": "height", "dy": -6, "baseline": "bottom"}
-    best_label = _label(best, MARK_COLOUR, say("metric.best", language), bottom if metric == "accuracy" else top,
-                        epochs)
+    best_label = _label(best, MARK_COLOUR, say("metric.best", language), bottom if metric == "accuracy" else top)
     stop = base.transform_filter("datum.stop")
     stop_rule = stop.mark_rule(color=STOP_COLOUR, strokeWidth=1.5)
     # One line of text further in than the best epoch's, which lies before it.
     below = {**bottom, "dy": -22} if metric == "accuracy" else {**top, "dy": 24}
-    stop_label = _label(stop, STOP_COLOUR, say("metric.stop", language), below, epochs)
+    stop_label = _label(stop, STOP_COLOUR, say("metric.stop", language), below)
     near = alt.selection_point(name=f"near_{metric}", fields=["epoch"], nearest=True, on="pointermove",
                                clear="pointerout", empty=False)
     number = ".1%" if metric == "accuracy" else ".4f"
@@ -116,8 +114,30 @@ def curves(metric: str, epochs: int, classes: int = 2, language: str = "en",
     ).add_params(near)
     # All layers side by side, and the rest said here: each level and each later word would copy all that is below it.
     return alt.layer(gap, best_rule, stop_rule, lines, best_point, *best_label, *stop_label, hover,
-                     encoding=alt.SharedEncoding(x=x), height=HEIGHT, width="container",
-                     description=describe(metric, language))
+                     encoding=alt.SharedEncoding(x=_x(epochs, language)), params=[_length(epochs)],
+                     height=HEIGHT, width="container", description=describe(metric, language))
+
+
+def stretched(spec: dict[str, Any], epochs: int, language: str = "en") -> dict[str, Any]:
+    """The same curves over another number of epochs, on the same side of `MOST_DOTS`: made in no time.
+
+    Args:
+        spec: Vega-Lite of `curves`, as from `spec`.
+        epochs, language: as of `curves`.
+    """
+    length = _length(epochs).to_dict()
+    return {**spec, "encoding": {"x": _x(epochs, language).to_dict()},
+            "params": [length if param["name"] == LENGTH else param for param in spec["params"]]}
+
+
+def _x(epochs: int, language: str) -> alt.X:
+    return alt.X("epoch", type="quantitative", title=say("metric.epoch", language),
+                 axis=alt.Axis(values=ticks(epochs), format="d", grid=False, labelOverlap=False),
+                 scale=alt.Scale(domain=[1, max(2, epochs)], nice=False, padding=6))
+
+
+def _length(epochs: int) -> alt.VariableParameter:
+    return alt.VariableParameter(name=LENGTH, value=epochs)
 
 
 def ticks(epochs: int) -> list[int]:
@@ -126,13 +146,13 @@ def ticks(epochs: int) -> list[int]:
     return sorted({1, *range(step, max(2, epochs) + 1, step)})
 
 
-def _label(chart: alt.Chart, colour: str, text: str, place: dict[str, Any], epochs: int) -> list[alt.Chart]:
+def _label(chart: alt.Chart, colour: str, text: str, place: dict[str, Any]) -> list[alt.Chart]:
     # A label stands left of its line where there is room: on the right, early stopping may follow, or the edge of
     # the plot, which would make the plot smaller.
     # (Channels by their names: to find out which one a bare value is for takes Altair a hundred times as long.)
     sides = (("<=", "left", 5), (">", "right", -5))
     return [
-        chart.transform_filter(f"datum.epoch {compare} {0.25 * epochs}")
+        chart.transform_filter(f"datum.epoch {compare} 0.25 * {LENGTH}")
         .mark_text(color=colour, align=align, dx=dx, dy=place["dy"], baseline=place["baseline"])
         .encode(y=alt.YValue(place["y"]), text=alt.TextValue(text))
         for compare, align, dx in sides]

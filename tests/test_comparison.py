@@ -259,7 +259,8 @@ def test_smoothing_is_a_centred_mean_and_off_by_default():
 def test_logarithmic_axes_are_where_they_make_sense(measure):
     drawn = overlay.spec(overlay.chart([overlay.Line("a", 0)], measure, 20, log_x=True, log_y=True))
     assert drawn["encoding"]["x"]["scale"]["type"] == "log"
-    assert drawn["layer"][0]["encoding"]["y"]["scale"].get("type", "linear") == ("linear" if measure in overlay.SHARES else "log")
+    y = drawn["layer"][0]["encoding"]["y"]["scale"]
+    assert y.get("type", "linear") == ("linear" if measure in overlay.SHARES else "log")
 
 
 # -- published curves, one side, fit again --------------------------------------------------------------------

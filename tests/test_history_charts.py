@@ -54,6 +54,16 @@ def test_the_table_shows_no_more_epochs_than_are_wanted():
 # -- charts -----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("language", ["en", "ko"])
+@pytest.mark.parametrize(("made_for", "epochs"), [(60, 1), (60, 20), (20, 60), (61, 500)])
+def test_a_chart_for_another_number_of_epochs_is_what_it_would_have_been(made_for, epochs, language):
+    for metric in charts.METRICS:
+        other = charts.spec(charts.curves(metric, made_for, language=language))
+        before, wanted = json.dumps(other), charts.curves(metric, epochs, language=language)
+        assert charts.stretched(other, epochs, language) == charts.spec(wanted)
+        assert json.dumps(other) == before
+
+
 @pytest.mark.parametrize("metric", ["crossentropy", "accuracy"])
 @pytest.mark.parametrize("name", HISTORIES)
 def test_every_history_can_be_drawn(name, metric):

@@ -259,10 +259,17 @@ def _curves(sight: Sight, config: RunConfig, demand: Demand) -> None:
             st.caption(t("live.lines.note"), width="content")
 
 
+@functools.lru_cache(maxsize=100)
+def _curves_spec(metric: str, has_dots: bool, classes: int, language: str, printed: bool) -> dict:
+    # Whatever number of epochs stands for all on its side of the limit.
+    return charts.spec(charts.curves(metric, charts.MOST_DOTS + (not has_dots), classes, language, printed))
+
+
 # Nobody changes what it gives: it is copied before it is sent.
 @functools.lru_cache(maxsize=200)
 def _spec(metric: str, epochs: int, classes: int, language: str, printed: bool, guess: int | None) -> dict:
-    made = charts.spec(charts.curves(metric, epochs, classes, language, printed))
+    made = _curves_spec(metric, epochs <= charts.MOST_DOTS, classes, language, printed)
+    made = charts.stretched(made, epochs, language)
     seen = [(guess, charts.RUN_COLOUR)] if guess and guess <= epochs else []
     return guesses.laid_over(made, seen, language, is_labelled=True)
 
