@@ -344,9 +344,9 @@ class Engine:
             self._worker = Cluster(self.settings, self._hear)
             return
         # A worker that is started ahead of the first run has the time to prepare the data that a page opens with.
-        ahead = ["ahead"] if self._warm_at < math.inf else []
+        words = [*(["ahead"] if self._warm_at < math.inf else []), *(["database"] if self.settings.store else [])]
         self._worker = WorkerProcess(
-            self.settings.home / "worker.log", [json.dumps(self.settings.as_dict()), *ahead], self._hear)
+            self.settings.home / "worker.log", [json.dumps(self.settings.as_dict()), *words], self._hear)
 
     def _hear(self, message: dict[str, Any]) -> None:
         self._post.append(message)

@@ -1,9 +1,9 @@
 """The worker: a warm process that has imported TensorFlow and keeps killable children that train.
 
-It is started by the engine as a program of its own (`python -m explorer.worker SETTINGS [ahead]`) and speaks JSON
-lines on its standard input and output: it listens to its parent only. When that line closes, it stops its children and
-ends. A child trains one run after another, so that data in memory and traced graphs are used again; when it dies it
-takes one run with it, and another takes its place.
+It is started by the engine as a program of its own (`python -m explorer.worker SETTINGS [ahead] [database]`) and
+speaks JSON lines on its standard input and output: it listens to its parent only. When that line closes, it stops its
+children and ends. A child trains one run after another, so that data in memory and traced graphs are used again; when
+it dies it takes one run with it, and another takes its place.
 """
 
 from __future__ import annotations
@@ -91,10 +91,13 @@ class Worker:
         answers: where to speak to the parent.
         ahead: whether there is time before the first run, to warm up in.
         preparer: prepares data meanwhile.
+        database: whether children will write to PostgreSQL, and share its libraries. Its address comes with each job.
     """
 
-    def __init__(self, settings: Settings, answers: TextIO, ahead: bool = True, preparer: Preparer | None = None):
+    def __init__(self, settings: Settings, answers: TextIO, ahead: bool = True, preparer: Preparer | None = None,
+                 database: bool = False):
         self._settings, self._answers, self._ahead, self._preparer = settings, answers, ahead, preparer
+        self._database = database
         self._library = data.Library(settings)
         self._selector = selectors.DefaultSelector()
         self._children: list[_Child] = []
@@ -130,7 +133,7 @@ class Worker:
             libraries.load()
             from explorer import courses, training  # noqa: F401
 
-            if self._settings.store:
+            if self._database:
                 from explorer import postgres  # noqa: F401
             hardware = devices.look()
             if FORKS:
@@ -337,8 +340,9 @@ def main() -> None:
     # Ctrl-C in a terminal reaches the whole group; the parent decides what it means.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     settings = Settings.from_dict(json.loads(sys.argv[1]))
-    ahead = "ahead" in sys.argv[2:]
-    Worker(settings, answers, ahead, preparer.start(settings, (0, answers.fileno())) if ahead else None).serve()
+    ahead, database = (word in sys.argv[2:] for word in ("ahead", "database"))
+    Worker(settings, answers, ahead, preparer.start(settings, (0, answers.fileno())) if ahead else None,
+           database).serve()
 
 
 if __name__ == "__main__":

@@ -506,6 +506,10 @@ class _Explorer:
         self.process.stdout.close()
 
 
+def _parent(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+
+
 def test_a_word_that_was_cut_off_is_told_again(cluster, address, store, settings):
     ask(store)
     run = store.claim("o")
@@ -542,6 +546,10 @@ def test_two_servers_on_one_database_share_runs_queue_and_wall(cluster, address,
         run, kinds = store.run(run_id), [kind for kind, _ in store.events(run_id)]
         assert run.attempt == 1 and run.owner in names and kinds.count(FINISHED) == 1
         assert [server.ask("wall") for server in servers] == [[1], [1]]
+        # What speaks to the database is in the worker, for all its children, and not read anew in each.
+        workers = [pid for server in servers for pid in server.below()
+                   if _parent(pid) == server.process.pid]
+        assert len(workers) == 2 and all("psycopg" in Path(f"/proc/{pid}/maps").read_text() for pid in workers)
 
         # A database that is started anew interrupts nothing. What one server trains, the other stops.
         run_id = one.ask("submit", 2, 50_000)

@@ -24,7 +24,10 @@ SPECS = {
         charts.spec(charts.curves("crossentropy", 20, language=language)), [(3, "#3987e5"), (18, "#d9822b")], language,
         is_labelled=True),
     "vector": lambda language: portraits.spec(portraits.vector(10_000, language)),
-    "image": lambda language: portraits.spec(portraits.image(8, 16, False, language)),
+    **{f"image {side} {scaled}": lambda language, side=side, top=top, scaled=scaled: portraits.spec(
+        portraits.image(side, top, scaled, language))
+        for side, top in ((8, 16), (28, 255)) for scaled in (False, True)},
+    "one side": lambda language: overlay.spec(overlay.chart(LINES, "crossentropy", 20, language=language, sides="training")),
     **{f"sweep {measure}": lambda language, measure=measure: heatmap.spec(GRID, measure, language)
        for measure in ("best", "gap")},
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import select
 import socket
 import subprocess
 import sys
@@ -11,7 +12,9 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from explorer import worker
+import pytest
+
+from explorer import data, worker
 from explorer.child import job_of
 from explorer.config import Demand, RunConfig
 from explorer.settings import Settings
@@ -67,6 +70,78 @@ def test_where_processes_cannot_be_forked_children_are_fresh_and_do_the_same(tmp
         process.stdout.close()
     for pid in children:
         assert not Path(f"/proc/{pid}").exists()
+
+
+# The data are prepared when a file is there.
+PREPARING = """
+import os, time
+from explorer import data, worker
+prepare = data.Library.prepare
+def when_told(library, dataset):
+    while not os.path.exists({go!r}):
+        time.sleep(0.02)
+    prepare(library, dataset)
+data.Library.prepare = when_told
+worker.main()
+"""
+
+
+@pytest.fixture
+def preparing(tmp_path, no_keras_home):
+    """A worker that prepares data until it is told to go on: its process, its settings, and how to tell it."""
+    settings, go = Settings(home=tmp_path), tmp_path / "go"
+    process = subprocess.Popen(
+        [sys.executable, "-c", PREPARING.format(go=str(go)), json.dumps(settings.as_dict()), "ahead"],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, cwd=ROOT)
+    try:
+        assert json.loads(process.stdout.readline())["event"] == "ready"
+        yield process, settings, go.touch
+    finally:
+        process.stdin.close()
+        process.wait(30)
+        process.stdout.close()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere nothing is prepared ahead")
+def test_while_data_are_prepared_other_runs_are_trained_and_those_that_need_them_wait(preparing):
+    process, settings, go = preparing
+    store = RunStore(settings.store_path)
+
+    def ask(config: RunConfig) -> None:
+        run_id = config.run_id(data.version(config.dataset, settings))
+        store.request(run_id, config, Demand(1), {})
+        job = job_of([store.claim("test")], "cpu", "CPU", settings.threads, settings)
+        process.stdin.write(json.dumps({"do": "train", "job": job}).encode() + b"\n")
+        process.stdin.flush()
+
+    def hear() -> str:
+        return json.loads(process.stdout.readline())["event"]
+
+    ask(CONFIG)
+    assert (hear(), hear()) == ("started", "ended") and not data.is_prepared("reviews", settings)
+    ask(RunConfig(dataset="reviews", hidden=(2,), train_samples=200))
+    assert not select.select([process.stdout], [], [], 0.5)[0]
+    go()
+    assert hear() == "started" and data.is_prepared("reviews", settings)
+    assert hear() == "ended"
+    assert [run.status for run in store.with_status("finished")] == ["finished"] * 2
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere nothing is prepared ahead")
+def test_a_child_warms_up_once_the_data_are_there(preparing):
+    process, settings, go = preparing
+
+    def children() -> list[str]:
+        return Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+
+    before = children()
+    assert len(before) == 1  # the one that prepares
+    go()
+    deadline = time.monotonic() + 60
+    while len(children()) != 1 or children() == before:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    assert data.is_prepared("reviews", settings)
 
 
 def test_children_with_a_share_of_the_threads_are_dismissed_when_no_grid_comes(tmp_path):

@@ -74,7 +74,7 @@ def _panel(engine: Engine, config: RunConfig, demand: Demand, run_id: str, was_l
 
 
 def _seconds(engine: Engine) -> float:
-    """Between two drawings. While nothing can move yet, they would only take the time of what is starting."""
+    """Between two drawings. While nothing is trained here yet, they would only take the time of what is starting."""
     return PACE.seconds if engine.hardware else max(PACE.seconds, STARTING_SECONDS)
 
 
