@@ -27,7 +27,8 @@ SPECS = {
     **{f"image {side} {scaled}": lambda language, side=side, top=top, scaled=scaled: portraits.spec(
         portraits.image(side, top, scaled, language))
         for side, top in ((8, 16), (28, 255)) for scaled in (False, True)},
-    "one side": lambda language: overlay.spec(overlay.chart(LINES, "crossentropy", 20, language=language, sides="training")),
+    "one side": lambda language: overlay.spec(
+        overlay.chart(LINES, "crossentropy", 20, language=language, sides="training")),
     **{f"sweep {measure}": lambda language, measure=measure: heatmap.spec(GRID, measure, language)
        for measure in ("best", "gap")},
 }
