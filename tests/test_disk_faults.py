@@ -208,7 +208,11 @@ def test_a_store_damaged_under_a_running_server_is_told_and_set_aside_when_it_is
     damaged = path.read_bytes()
     server.start()
     [aside] = server.home.glob("*damaged*.sqlite3")
-    assert aside.read_bytes() == damaged, "it is kept as it is"
+    found = aside.read_bytes()
+    # Told by page: a picture of how so many random bytes differ would take the rest of the day.
+    pages = range(0, max(len(found), len(damaged)), 4096)
+    assert (len(found), [at for at in pages if found[at:at + 4096] != damaged[at:at + 4096]]) == (len(damaged), []), \
+        "it is kept as it is"
     wait_for(lambda: _health(server)[0] == 200)
     store, demand = server.store, Demand(epochs=2)
     assert store.counts() == {}, "nothing of what cannot be trusted is shown"
