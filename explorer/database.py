@@ -8,7 +8,7 @@ import sqlite3
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -175,13 +175,20 @@ class Database:
                 raise
             db.execute("COMMIT")
 
-    def _open(self) -> None:
-        with self.read() as db:
-            db.execute("PRAGMA journal_mode = WAL")
+    def _check(self) -> None:
+        # Read-only: what is damaged is to be kept as it is, and another connection that is the last to close would
+        # write the journal back into it and remove the journal.
+        with closing(sqlite3.connect(f"{self.path.absolute().as_uri()}?mode=ro", BUSY_SECONDS, uri=True)) as db:
             db.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()
             small = self.path.stat().st_size <= MOST_CHECKED
             if small and db.execute("PRAGMA quick_check(1)").fetchone()[0] != "ok":
                 raise sqlite3.DatabaseError("malformed")
+
+    def _open(self) -> None:
+        if self.path.exists():
+            self._check()
+        with self.read() as db:
+            db.execute("PRAGMA journal_mode = WAL")
         with self.write() as db:
             known = db.execute("PRAGMA user_version").fetchone()[0]
             if known > len(SCHEMA):

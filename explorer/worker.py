@@ -113,7 +113,7 @@ class Worker:
         text = b""
         while True:
             ready = self._selector.select(self._patience())
-            self._take_over(warm=self._ahead)
+            self._take_over(warm=True)
             self._dismiss()
             self._end_too_large()
             for key, _ in ready:

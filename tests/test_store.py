@@ -342,6 +342,30 @@ def test_a_damaged_file_is_set_aside_as_it_is_and_the_store_goes_on(file_store, 
     assert len(again.epochs("new")) == 2 and again.set_aside is None
 
 
+def test_a_damaged_store_is_kept_as_it_is_and_so_is_what_was_written_last(tmp_path):
+    path = tmp_path / "runs.sqlite3"
+    # Killed, its last words are in the journal beside the file.
+    subprocess.run([sys.executable, "-c", (
+        "import os, sqlite3, sys\n"
+        "from explorer.store import RunStore\n"
+        "store = RunStore(sys.argv[1])\n"
+        "db = sqlite3.connect(sys.argv[1])\n"
+        "db.execute('CREATE TABLE filler (x)')\n"
+        "db.executemany('INSERT INTO filler VALUES (?)', [(os.urandom(3000),)] * 50)\n"
+        "db.commit()\n"
+        "db.execute('PRAGMA wal_checkpoint(TRUNCATE)')\n"
+        "db.execute('CREATE TABLE last (x)')\n"
+        "db.commit()\n"
+        "os._exit(0)\n"), str(path)], check=True, cwd=ROOT)
+    with open(path, "r+b") as file:
+        file.seek(path.stat().st_size // 2)
+        file.write(os.urandom(30_000))
+    before = [Path(f"{path}{ending}").read_bytes() for ending in ("", "-wal")]
+    assert before[1]
+    aside = RunStore(path).set_aside
+    assert [Path(f"{aside}{ending}").read_bytes() for ending in ("", "-wal")] == before
+
+
 def test_of_several_processes_that_find_it_damaged_one_sets_it_aside_and_all_go_on(file_store, path):
     for number in range(30):
         _claimed(file_store, f"r{number}", epochs=3)
