@@ -73,6 +73,8 @@ HAD_LEARNED, LOST_SHARE = 0.75, 0.75
 # Measured training lags behind what `fit` printed, as it does while batch normalization's moving averages still hold
 # their first values, once its accuracy lies this far below, and its cross-entropy above that many times.
 LAG_ACCURACY, LAG_TIMES = 0.15, 1.5
+# What `fit` prints gets no worse while its loss is less than this share of the epoch's before.
+WORSE = 1.1
 # A settled level is in doubt where a rise is to be seen that jitter may explain: half in doubt at so many times the
 # visible.
 DOUBTFUL_TIMES = 1.5
@@ -126,7 +128,7 @@ def _read(curve: Curve, classes: int) -> Diagnosis:
         train_slope=robust.slope(epoch[-window:], train[-window:]), window=window, noise=curve.noise,
         train_noise=robust.Jitter(train).around(at), train=latest(train),
         train_accuracy=latest(curve.train_accuracy), val_accuracy=latest(curve.val_accuracy),
-        printed_accuracy=latest(curve.accuracy), guessing=math.log(classes))
+        guessing=math.log(classes))
     as_good = int((val <= best + curve.noise).sum())
     grounds = {
         "best_epoch": Ground(sound(sure(count / HALF_SURE) / as_good),
@@ -169,12 +171,12 @@ def _is_lagging(curve: Curve) -> bool:
     """Whether training, measured in inference mode, is far worse than what `fit` printed of the same epochs.
 
     Dropout and a falling loss make it better. The moving averages of batch normalization, which inference mode uses,
-    start at 0 and 1 and take some hundred steps to become those of the data.
+    start at 0 and 1 and take some hundred steps to become those of the data. It is so in the latest two epochs, while
+    what `fit` prints does not get worse: else it is training that breaks down within an epoch.
     """
-    with np.errstate(all="ignore"):
-        accuracy = latest(curve.accuracy) - latest(curve.train_accuracy)
-        printed = latest(curve.loss - np.nan_to_num(curve.penalty))
-    return accuracy > LAG_ACCURACY and latest(curve.train) > LAG_TIMES * max(printed, 0.0)
+    printed = (curve.loss - np.nan_to_num(curve.penalty))[-2:]
+    lags = (curve.accuracy - curve.train_accuracy)[-2:] > LAG_ACCURACY
+    return bool(lags.all() and (curve.train[-2:] > LAG_TIMES * printed).all() and printed[1] < WORSE * printed[0])
 
 
 def _phase(found: Diagnosis, curve: Curve, classes: int) -> tuple[Diagnosis, Ground, Ground | None]:
@@ -182,7 +184,7 @@ def _phase(found: Diagnosis, curve: Curve, classes: int) -> tuple[Diagnosis, Gro
     val, train, count, guess = curve.val, curve.train, len(curve.val), found.guessing
     enough = sure(count / HALF_SURE)
     if _is_lagging(curve):
-        numbers = {"train_accuracy": found.train_accuracy, "printed_accuracy": found.printed_accuracy}
+        numbers = {"train_accuracy": float(curve.train_accuracy[-1]), "printed_accuracy": float(curve.accuracy[-1])}
         return replace(found, is_lagging=True), Ground(0.0, numbers), None
     has_learned = _has_learned(found, classes)
     worst = BROKEN_TIMES * guess

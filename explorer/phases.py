@@ -56,7 +56,6 @@ class Diagnosis:
         noise, train_noise: standard deviation of the jitter of validation and of training from epoch to epoch, around
             the best one.
         train, train_accuracy, val_accuracy: training, and both accuracies, at the end (median of the latest epochs).
-        printed_accuracy: that of training as Keras printed it.
         guessing: cross-entropy of a blind guess.
         is_stuck: whether `underfitting` means that even training is hardly better than that.
         is_unsettled: whether `noisy` means that training and validation have risen together.
@@ -96,7 +95,6 @@ class Diagnosis:
     train_noise: float = NAN
     train_accuracy: float = NAN
     val_accuracy: float = NAN
-    printed_accuracy: float = NAN
     is_stuck: bool = False
     is_unsettled: bool = False
     is_lagging: bool = False
