@@ -9,7 +9,7 @@ import streamlit as st
 from explorer import comparison, lessons, naming
 from explorer.comparison import Entry
 from explorer.engine import Engine
-from explorer.lessons import FAILS, HOLDS, OPEN, SWITCHES, reading
+from explorer.lessons import FAILS, HOLDS, OPEN, SWITCHES, facts, reading
 from explorer.lessons.measures import Measured
 from explorer.lessons.presets import LESSONS
 from explorer.lessons.ready import ready_parts
@@ -95,20 +95,20 @@ def show(engine: Engine) -> None:
     if name == FREE:
         predict.forget()
         return
-    words, parts = lessons.text(name, language()), LESSONS[name]
+    parts, number = LESSONS[name], st.session_state["lesson_part"]
+    words = facts.filled(lessons.text(name, language()), state.lesson_parts(engine), number)
     with st.container(border=True, key="lesson_panel"):
         st.subheader(words.title, anchor=False)
         st.markdown(words.question)
         if len(parts) > 1 and not state.is_hidden("lesson"):
             # Two parts of one source differ in their runs, which then name them.
-            titles = [f"{number + 1}. {one.source or ' / '.join(comparison.names(one.entries(), language()))}"
-                      for number, one in enumerate(parts)]
+            titles = [f"{place + 1}. {one.source or ' / '.join(comparison.names(one.entries(), language()))}"
+                      for place, one in enumerate(parts)]
             st.segmented_control(t("lesson.choose"), range(len(parts)), key="lesson_part", required=True,
                                  label_visibility="collapsed", format_func=titles.__getitem__, on_change=load,
                                  args=(engine,), persist_state="session", disabled=state.is_locked("lesson"))
-        original = parts[st.session_state["lesson_part"]]
-        used = state.lesson(engine)
-        st.caption(t("lesson.source", source=original.source) if original.source else t("lesson.ours"))
+        original, used = parts[number], state.lesson(engine)
+        st.caption(t("lesson.source", source=original.source) if original.source else t(f"lesson.ours.{name}"))
         if used.datasets != original.datasets:
             st.caption(t("lesson.instead", dataset=naming.dataset(used.runs[0][0], language())))
         st.markdown(f"**{t('lesson.look')}:** {words.look}")
