@@ -27,7 +27,8 @@ IN_WORDS = {
           r"(epochs|digits|reviews|examples|times|weights|words|units)|"
           r"\b(first|last) (two|three|four|five|six|seven|eight|nine|ten)\b|%",
     "ko": r"퍼센트|%|절반|분의|[수몇][십백천만]|[백천만]\s?개|천분의|두 배|세 배|"
-          r"(?<![가-힣])(두|세|네|다섯|여섯|일곱|여덟|아홉|열) (에포크|장|번(?!째)|배)|[일이삼사오육칠팔구]?십 (에포크|개|장)",
+          r"(?<![가-힣])(두|세|네|다섯|여섯|일곱|여덟|아홉|열) (에포크|장|번(?!째)|배)|"
+          r"[일이삼사오육칠팔구]?십 (에포크|개|장)",
 }
 # What the loss of weight decay is made of (½·λ·Σw²): a formula, no figure.
 FORMULAS = {"tiny-data": {"절반"}}
