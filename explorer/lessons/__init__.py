@@ -89,6 +89,7 @@ class Part:
             none.
         view: switches of the comparison that are on when it opens, of `SWITCHES`.
         is_riddle: whether what differs is what the learner is asked, so that nothing tells it before the answer does.
+        sources_say: what the sources say of it where none of them shows it, the end of a text's key: `lesson.ours.<…>`.
     """
 
     source: str
@@ -98,6 +99,7 @@ class Part:
     again: tuple[int, ...] = ()
     view: tuple[str, ...] = ()
     is_riddle: bool = False
+    sources_say: str = ""
 
     def entries(self) -> list[Entry]:
         """Its runs as a comparison."""

@@ -114,9 +114,10 @@ LESSONS: dict[str, tuple[Part, ...]] = {
     ),
     "more-data": (
         Part("", _runs(_DLWP, {"train_samples": 500}, {"train_samples": 2_000}, {"train_samples": 8_000}, {}),
-             (Claim("best", (0, 1, 2, 3), FALLS), Claim("best_accuracy", (0, 1, 2, 3), RISES))),
+             (Claim("best", (0, 1, 2, 3), FALLS), Claim("best_accuracy", (0, 1, 2, 3), RISES)),
+             sources_say="recommended"),
         Part("", _runs(_DLWP, {}, {"label_noise": 0.2}, {"label_noise": 0.4}),
-             (Claim("best", (0, 1, 2), RISES), Claim("best_accuracy", (0, 1, 2), FALLS))),
+             (Claim("best", (0, 1, 2), RISES), Claim("best_accuracy", (0, 1, 2), FALLS)), sources_say="recommended"),
     ),
     "warm-start": (
         # One run: what the second `fit` shows as its epochs 1 to 20 are the epochs 21 to 40.
@@ -127,10 +128,10 @@ LESSONS: dict[str, tuple[Part, ...]] = {
     "same-penalty": (
         # The penalty λΣw² pulls with 2λw, so decay at a rate of 2λ is the same pull where steps follow the gradient.
         Part("", _runs(_DECAY, {"l2": 0.001, "regularize_output": True}, {"weight_decay": 0.002}, epochs=60),
-             (*(Claim(measure, (0, 1), EQUAL, AGREE) for measure in ("best", "last", "gap")),)),
+             (*(Claim(measure, (0, 1), EQUAL, AGREE) for measure in ("best", "last", "gap")),), sources_say="same"),
         Part("", _runs(_DECAY, {"optimizer": "adam", "l2": 0.001, "regularize_output": True},
                        {"optimizer": "adamw", "weight_decay": 0.002}),
-             (Claim("gap", (0, 1), DIFFERENT, AGREE), Claim("weights", (0, 1), RISES))),
+             (Claim("gap", (0, 1), DIFFERENT, AGREE), Claim("weights", (0, 1), RISES)), sources_say="same"),
     ),
 }
 

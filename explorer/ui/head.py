@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import streamlit as st
 
 from explorer import naming
@@ -10,9 +12,9 @@ from explorer.database import STORE_ERRORS
 from explorer.devices import DeviceError
 from explorer.engine import Engine, QueueFull
 from explorer.fields import FieldError, plain
-from explorer.ui import cover, state, visitor
+from explorer.ui import cover, lessons, runs, state, visitor
 from explorer.ui.guard import guarded
-from explorer.ui.speech import language, t, told
+from explorer.ui.speech import language, n, t, told
 from explorer.view import DONE, View
 from explorer.words import translated
 
@@ -42,9 +44,16 @@ def show(engine: Engine, config: RunConfig, demand: Demand, run_id: str, view: V
 def _buttons(engine: Engine, config: RunConfig, demand: Demand, run_id: str, view: View) -> None:
     held = cover.why_not(config)
     ask = {"on_click": _submit, "args": (engine, config, demand), "type": "primary", "disabled": bool(held)}
+    missing = lessons.missing(engine, config, demand)
     if view.is_live:
         st.button(t("live.stop"), key="stop", icon=":material/stop:", on_click=_stop, args=(engine, run_id),
                   disabled=bool(view.run and view.run.stop), help=t("live.stop.help"))
+    elif missing and missing != [(config, demand)]:
+        # A lesson is about all of its runs: one alone would answer nothing.
+        held = cover.why_not(*(one for one, _ in missing))
+        st.button(n("live.train_lesson", len(missing)), key="train", icon=":material/play_arrow:", type="primary",
+                  on_click=_submit_all, args=(engine, missing), disabled=bool(held),
+                  help=held or t("live.train_lesson.help"))
     elif view.state == DONE:
         st.button(t("live.trained"), key="train", icon=":material/check:", disabled=True, help=t("live.trained.help"))
     elif view.reached:
@@ -67,6 +76,13 @@ def _submit(engine: Engine, config: RunConfig, demand: Demand) -> None:
     else:
         st.session_state.setdefault("mine", {})[run_id] = (config, demand)
         cover.trained(config, demand)
+    _draw_others()
+
+
+def _submit_all(engine: Engine, wanted: Sequence[tuple[RunConfig, Demand]]) -> None:
+    problem = runs.submit(engine, wanted)
+    if problem:
+        st.session_state["problem"] = problem
     _draw_others()
 
 

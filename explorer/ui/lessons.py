@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
+from dataclasses import replace
 
 import streamlit as st
 
 from explorer import comparison, lessons, naming
 from explorer.comparison import Entry
+from explorer.config import Demand, RunConfig
 from explorer.engine import Engine
 from explorer.lessons import FAILS, HOLDS, OPEN, SWITCHES, facts, reading
 from explorer.lessons.measures import Measured
 from explorer.lessons.presets import LESSONS
 from explorer.lessons.ready import ready_parts
-from explorer.ui import cover, predict, state
+from explorer.ui import cover, own, predict, runs, state
 from explorer.ui.speech import language, shown, t
+from explorer.view import DONE
 from explorer.words import LANGUAGES
 
 FREE = ""
@@ -42,14 +45,18 @@ def choose_language() -> None:
 
 def _opened(engine: Engine) -> None:
     st.session_state["lesson_part"] = 0
-    load(engine)
+    if st.session_state["lesson"] == FREE:
+        own.give_back(engine)
+    else:
+        load(engine)
 
 
 def load(engine: Engine, controls: bool = True) -> None:
     """Put the runs of the chosen part into the comparison, and the first of them into the controls."""
-    name = st.session_state["lesson"]
-    if name == FREE:
+    if st.session_state["lesson"] == FREE:
         return
+    if own.is_in_lesson():
+        own.keep_runs(engine)
     chosen = state.lesson(engine)
     st.session_state["compared"] = chosen.entries()
     st.session_state["compared_measure"] = chosen.measure
@@ -61,10 +68,12 @@ def load(engine: Engine, controls: bool = True) -> None:
 
 
 def load_asked(engine: Engine) -> None:
-    """Load the lesson that a new address asks for, if it does."""
+    """Load the lesson that a new address asks for, if it does; where it asks for none, the last one's view goes."""
     controls = st.session_state.pop("lesson_to_load", None)
     if controls is not None:
         load(engine, controls)
+    elif own.is_in_lesson() and st.session_state["lesson"] == FREE:
+        own.give_view_back()
 
 
 @st.cache_data(ttl=READY_SECONDS, show_spinner=False)
@@ -75,6 +84,21 @@ def _ready(_engine: Engine, home: str) -> dict[str, int]:
 def ready(engine: Engine) -> dict[str, int]:
     """The lessons that can be opened with nothing to train, each with the part that can."""
     return _ready(engine, str(engine.settings.home))
+
+
+def missing(engine: Engine, config: RunConfig, demand: Demand) -> list[tuple[RunConfig, Demand]]:
+    """The runs of the lesson that are neither trained nor training, where the controls stand for one of its runs.
+
+    Returns:
+        Nothing without a lesson, and where the controls have been moved to a run outside it.
+    """
+    if st.session_state["lesson"] == FREE:
+        return []
+    wanted = [(entry.config, replace(entry.asked, device=demand.device)) for entry in state.lesson(engine).entries()]
+    if (config, demand) not in wanted:
+        return []
+    return [one for one, view in zip(wanted, runs.look(engine, wanted), strict=True)
+            if view.state != DONE and not view.is_live]
 
 
 def title(name: str) -> str:
@@ -108,7 +132,10 @@ def show(engine: Engine) -> None:
                                  label_visibility="collapsed", format_func=titles.__getitem__, on_change=load,
                                  args=(engine,), persist_state="session", disabled=state.is_locked("lesson"))
         original, used = parts[number], state.lesson(engine)
-        st.caption(t("lesson.source", source=original.source) if original.source else t(f"lesson.ours.{name}"))
+        if original.source:
+            st.caption(t("lesson.source", source=original.source))
+        elif original.sources_say:
+            st.caption(t(f"lesson.ours.{original.sources_say}"))
         if used.datasets != original.datasets:
             st.caption(t("lesson.instead", dataset=naming.dataset(used.runs[0][0], language())))
         st.markdown(f"**{t('lesson.look')}:** {words.look}")
