@@ -61,6 +61,30 @@ def test_train_trains_all_runs_of_a_lesson(page, lesson):  # noqa: F811
     assert set(at.dataframe[0].value["state"]) == {say("state.done", "en")}
 
 
+def test_a_lessons_runs_are_stopped_together_and_told_of_once_it_is_left(page, monkeypatch):  # noqa: F811
+    runs = tuple((RunConfig(dataset="reviews", num_words=500, hidden=(8,), batch_size=8, seed=seed), Demand(200))
+                 for seed in (19_701, 19_702))
+    monkeypatch.setitem(LESSONS, "dropout", (Part("", runs, (Claim("last", (0, 1), RISES),)),))
+    at = sound(page.open({"lesson": "dropout", "predict": "off"}))
+    _press(at, "train")
+    told = say("live.elsewhere", "en", run="", reached="", epochs="").split(":")[0]
+    assert at.button(key="stop").label == say("live.stop_lesson", "en", number=2)
+    # In the lesson they are compared below; outside it, they still train.
+    assert not any(told in text for text in map(_plain, _texts(at)))
+    _open(at, "")
+    assert sum(told in text for text in map(_plain, _texts(at))) == 2
+    _open(at, "dropout")
+    _press(at, "stop")
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while any(page.engine.look(page.engine.run_id(config), demand).is_live for config, demand in runs):
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+    sound(at.run())
+    _open(at, "")
+    assert not any(say("live.elsewhere.ended", "en", run="", reached="", epochs="").split(":")[0] in text
+                   for text in map(_plain, _texts(at)))
+
+
 def test_train_asks_for_those_that_are_missing_alone(page, lesson):  # noqa: F811
     [first, second, third] = lesson.runs
     page.engine.submit(*first)

@@ -44,8 +44,11 @@ def show(engine: Engine, config: RunConfig, demand: Demand, run_id: str, view: V
 def _buttons(engine: Engine, config: RunConfig, demand: Demand, run_id: str, view: View) -> None:
     held = cover.why_not(config)
     ask = {"on_click": _submit, "args": (engine, config, demand), "type": "primary", "disabled": bool(held)}
-    missing = lessons.missing(engine, config, demand)
-    if view.is_live:
+    missing, live = lessons.stand(engine, config, demand)
+    if view.is_live and len(live) > 1:
+        st.button(n("live.stop_lesson", len(live)), key="stop", icon=":material/stop:", on_click=_stop,
+                  args=(engine, *live), help=t("live.stop.help"))
+    elif view.is_live:
         st.button(t("live.stop"), key="stop", icon=":material/stop:", on_click=_stop, args=(engine, run_id),
                   disabled=bool(view.run and view.run.stop), help=t("live.stop.help"))
     elif missing and missing != [(config, demand)]:
@@ -83,6 +86,9 @@ def _submit_all(engine: Engine, wanted: Sequence[tuple[RunConfig, Demand]]) -> N
     problem = runs.submit(engine, wanted)
     if problem:
         st.session_state["problem"] = problem
+    else:
+        st.session_state.setdefault("mine", {}).update((engine.run_id(config), (config, demand))
+                                                       for config, demand in wanted)
     _draw_others()
 
 
@@ -97,9 +103,10 @@ def _compare(config: RunConfig, demand: Demand) -> None:
     st.session_state["draw_whole_page"] = True
 
 
-def _stop(engine: Engine, run_id: str) -> None:
+def _stop(engine: Engine, *run_ids: str) -> None:
     try:
-        engine.stop(run_id)
+        for run_id in run_ids:
+            engine.stop(run_id)
     except STORE_ERRORS as error:
         st.session_state["problem"] = f"The run could not be stopped just now ({error}). Try again."
     _draw_others()
@@ -112,8 +119,9 @@ def elsewhere(engine: Engine, run_id: str) -> None:
     ended = [other for other, view in views.items() if not view.is_live]
     for other in ended[:-MOST_ENDED]:
         del mine[other], views[other]
-    if run_id in mine and not engine.look(run_id, mine[run_id][1]).is_live:
-        del mine[run_id]
+    for other in mine.keys() & ({run_id} | lessons.run_ids(engine)):
+        if not engine.look(other, mine[other][1]).is_live:
+            del mine[other]  # its end is seen where it is shown
     if not views:
         return  # even an empty part of the page takes room
     is_live = any(view.is_live for view in views.values())
@@ -121,9 +129,10 @@ def elsewhere(engine: Engine, run_id: str) -> None:
 
 
 def _left(engine: Engine, run_id: str, fresh: bool = False) -> dict[str, View]:
-    """How the visitor's runs stand, but for the one that is on the page."""
+    """How the visitor's runs stand, but for the one that is on the page, and a lesson's, which it compares."""
+    shown = {run_id} | lessons.run_ids(engine)
     return {other: engine.view(other, engine.sight(other, fresh), demand)
-            for other, (_, demand) in st.session_state.get("mine", {}).items() if other != run_id}
+            for other, (_, demand) in st.session_state.get("mine", {}).items() if other not in shown}
 
 
 @guarded

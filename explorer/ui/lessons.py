@@ -86,19 +86,28 @@ def ready(engine: Engine) -> dict[str, int]:
     return _ready(engine, str(engine.settings.home))
 
 
-def missing(engine: Engine, config: RunConfig, demand: Demand) -> list[tuple[RunConfig, Demand]]:
-    """The runs of the lesson that are neither trained nor training, where the controls stand for one of its runs.
+def stand(engine: Engine, config: RunConfig, demand: Demand) -> tuple[list[tuple[RunConfig, Demand]], list[str]]:
+    """How the runs of the lesson stand, where the controls stand for one of them.
 
     Returns:
-        Nothing without a lesson, and where the controls have been moved to a run outside it.
+        Those that are neither trained nor training, and the ids of those that wait or train; nothing without a lesson,
+        and where the controls have been moved to a run outside it.
     """
     if st.session_state["lesson"] == FREE:
-        return []
+        return [], []
     wanted = [(entry.config, replace(entry.asked, device=demand.device)) for entry in state.lesson(engine).entries()]
     if (config, demand) not in wanted:
-        return []
-    return [one for one, view in zip(wanted, runs.look(engine, wanted), strict=True)
-            if view.state != DONE and not view.is_live]
+        return [], []
+    looked = list(zip(wanted, runs.look(engine, wanted), strict=True))
+    return ([one for one, view in looked if view.state != DONE and not view.is_live],
+            list(dict.fromkeys(engine.run_id(one[0]) for one, view in looked if view.is_live)))
+
+
+def run_ids(engine: Engine) -> set[str]:
+    """Of the runs of the lesson, which the comparison shows; none without a lesson."""
+    if st.session_state["lesson"] == FREE:
+        return set()
+    return {engine.run_id(entry.config) for entry in state.lesson(engine).entries()}
 
 
 def title(name: str) -> str:
