@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import argparse
 import re
 
 import pytest
 
 from explorer import data, history, lessons
 from explorer.catalogue import DATASETS
+from explorer.commands import train
 from explorer.comparison import Entry
 from explorer.config import Demand, RunConfig
 from explorer.lessons import EQUAL, FAILS, HOLDS, Claim, facts, presets, published
@@ -179,6 +181,13 @@ def test_a_lesson_says_what_is_so_and_no_longer_what_is_not(name, language, said
 def test_where_patience_is_set_it_says_what_is_watched_here_and_in_keras(language, without, watched):
     told = say("control.patience.help", language)
     assert without in told and watched in told and "EarlyStopping" in told
+
+
+def test_the_command_line_says_so_too():
+    parser = argparse.ArgumentParser()
+    train.add_to(parser.add_subparsers())
+    told = parser._subparsers._group_actions[0].choices["train"].format_help()
+    assert "without the penalty" in " ".join(told.split()) and "`val_loss`" in told
 
 
 @pytest.mark.parametrize(("language", "said"), [("en", "close to zero"), ("ko", "0 가까이")])
