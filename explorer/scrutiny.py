@@ -7,7 +7,7 @@ import json
 import math
 import re
 import zipfile
-from dataclasses import fields
+from dataclasses import asdict, fields
 from typing import Any
 
 import numpy as np
@@ -66,7 +66,7 @@ def run(values: Any, run_id: str) -> Carried:
         sound = RunConfig.from_json(json.dumps(config))
     except (ValueError, TypeError, KeyError, OverflowError) as error:
         raise Refused(f"config: {str(error)[:200]}") from error
-    canonical = json.loads(sound.canonical_json())
+    canonical = json.loads(json.dumps(asdict(sound)))
     _require(all(type(canonical[name]) is type(value) and canonical[name] == value
                  for name, value in config.items()), "config", "settings in their canonical form")
     versions = values.get("versions")

@@ -114,7 +114,7 @@ def test_doctor_says_what_to_do_about_a_damaged_file_and_a_damaged_store(tmp_pat
     done = explorer(tmp_path, "doctor", EXPLORER_DATA_DIR=str(tmp_path / "data"), KERAS_HOME=str(tmp_path / "keras"))
     assert done.returncode == 1
     assert "mnist.npz" in done.stdout and "Delete it or put a sound copy" in done.stdout
-    assert "set aside as" in done.stdout and list(tmp_path.glob("runs-damaged-*"))
+    assert "store of runs is damaged" in done.stdout and not list(tmp_path.glob("runs-damaged-*"))
     assert "Traceback" not in done.stderr
 
 
@@ -155,7 +155,14 @@ def test_a_variable_that_means_nothing_is_named(tmp_path):
     assert second.startswith("EXPLORER_DATA_DIR: expected a folder") and "gone" in second
 
 
-def test_a_damaged_store_is_not_set_aside_in_silence(tmp_path):
-    (tmp_path / "runs.sqlite3").write_bytes(b"no database" * 1_000)
-    done = explorer(tmp_path, "runs", "list")
-    assert done.returncode == 0 and "damaged and has been set aside as" in done.stderr
+@pytest.mark.parametrize(("command", "code"), [
+    ("runs list", 2), ("runs export x.zip", 2), ("train --dataset digits --epochs 1", 2), ("warm --lesson capacity", 2),
+    ("doctor", 1)])
+def test_no_command_sets_a_damaged_store_aside(tmp_path, command, code):
+    path = tmp_path / "runs.sqlite3"
+    path.write_bytes(b"no database" * 1_000)
+    done = explorer(tmp_path, *command.split())
+    assert done.returncode == code and "Traceback" not in done.stderr
+    assert (f"The store of runs is damaged: {path}. It was left as it is. Start the explorer's server anew, which "
+            "keeps this file under another name and begins a new store.") in done.stderr + done.stdout
+    assert path.read_bytes() == b"no database" * 1_000 and list(tmp_path.glob("*-damaged-*")) == []

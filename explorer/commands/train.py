@@ -11,7 +11,6 @@ from typing import Any
 
 from explorer import diagnosis, history, naming, verdict
 from explorer.commands.bar import Bar
-from explorer.commands.opening import say_set_aside
 from explorer.config import DEMAND_KINDS, KINDS, Demand, RunConfig
 from explorer.data import default_dataset
 from explorer.database import STORE_ERRORS
@@ -62,7 +61,6 @@ def run(given: argparse.Namespace, settings: Settings) -> int:
     try:
         while demand.device.startswith("gpu") and engine.hardware is None and not engine.is_broken:
             time.sleep(POLL_SECONDS)
-        say_set_aside(engine.store)
         try:
             run_id = engine.submit(config, demand)
         except (FieldError, DeviceError, QueueFull) as error:

@@ -19,7 +19,7 @@ from explorer.sight import Sight
 from explorer.stopping import stopping_epoch
 from explorer.store import DIVERGED, FAILED, FINISHED, INTERRUPTED, QUEUED, STOPPED
 from explorer.ui import cover, head, lessons, pace, predict, state, visitor
-from explorer.ui.guard import guarded
+from explorer.ui.guard import guarded, unusable
 from explorer.ui.speech import labels, language, n, t, told
 from explorer.view import DONE, UNKNOWN, View
 
@@ -91,7 +91,7 @@ def _draw(engine: Engine, config: RunConfig, demand: Demand, run_id: str, was_li
     with st.container():
         _status(engine, view, status)
         if engine.trouble and view.is_live:
-            st.warning(t("page.no_store", why=told(engine.trouble)), icon=":material/warning:")
+            st.warning(told(unusable(engine.trouble)), icon=":material/warning:")
         if engine.why_broken and view.is_live:
             st.warning(told(engine.why_broken), icon=":material/warning:")
         _failure(view, config)

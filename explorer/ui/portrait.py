@@ -17,6 +17,7 @@ from explorer.fields import FieldError, plain
 from explorer.store import FAILED, INTERRUPTED, STOPPED
 from explorer.timing import Timing
 from explorer.ui import cover, visitor
+from explorer.ui.guard import unusable
 from explorer.ui.speech import language as the_language
 from explorer.ui.speech import shown
 from explorer.view import UNKNOWN
@@ -42,12 +43,7 @@ def show(engine: Engine, config: RunConfig, demand: Demand) -> None:
         try:
             _devices(engine, config, demand, language)
         except STORE_ERRORS as error:
-            _no_store(error, language)
-
-
-def _no_store(error: Exception, language: str) -> None:
-    why = shown(translated(str(error), language))
-    st.error(say("portrait.no_store", language, reason=why), icon=":material/error:")
+            st.error(shown(unusable(error)), icon=":material/error:")
 
 
 # -- one training example ------------------------------------------------------------------------------------
@@ -222,7 +218,7 @@ def _times(engine: Engine, config: RunConfig, demand: Demand, language: str, was
         _, found = _look(engine, config, demand)
         failed = _failed(engine, config, demand)
     except STORE_ERRORS as error:
-        _no_store(error, language)
+        st.error(shown(unusable(error)), icon=":material/error:")
         return
     if not was_known or any(one.view and one.view.is_live for one in found) != was_live:
         st.rerun()  # the button and the timer belong to the page, and so does the next device
