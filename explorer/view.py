@@ -28,7 +28,7 @@ class View:
         reached: complete epochs in the store, whatever is wanted.
         score: test score after the last epoch shown, if it was taken there.
         best_score: test score after the best of the epochs shown, if it was taken there.
-        scored: epochs after which a test score is known.
+        scores: the test scores that are known, by the epoch after which they were taken.
         place: runs that will be taken before this one while it waits.
         wait: seconds until then, from measured times; `None` where nothing like them was measured.
     """
@@ -39,7 +39,7 @@ class View:
     epochs: list[dict[str, Any]] = field(default_factory=list)
     reached: int = 0
     score: dict[str, Any] | None = None
-    scored: tuple[int, ...] = ()
+    scores: dict[int, dict[str, Any]] = field(default_factory=dict)
     place: int = 0
     wait: float | None = None
     best_score: dict[str, Any] | None = None
@@ -48,6 +48,11 @@ class View:
     def is_live(self) -> bool:
         """Whether it will change by itself."""
         return self.state in (QUEUED, RUNNING)
+
+    @property
+    def scored(self) -> tuple[int, ...]:
+        """Epochs after which a test score is known, in order."""
+        return tuple(sorted(self.scores))
 
     def at_place(self, place: int, wait: float | None = None) -> View:
         return replace(self, place=place, wait=wait)
@@ -90,7 +95,7 @@ def look(run: Run | None, epochs: list[dict[str, Any]], scores: dict[int, dict[s
     # A curve is done when its test score is known too, or it has gone on beyond; a crash may lie between the two.
     done = run.status == DIVERGED or (end is not None and (len(epochs) > end or any(epoch >= end for epoch in scores)))
     score, best = (_score_at(epoch, run, shown, scores) for epoch in (len(shown), best_epoch(curve[:len(shown)])))
-    return View(DONE if done else run.status, demand, run, shown, len(epochs), score, tuple(scores), best_score=best)
+    return View(DONE if done else run.status, demand, run, shown, len(epochs), score, scores, best_score=best)
 
 
 def _score_at(epoch: int | None, run: Run, shown: list[dict[str, Any]],
