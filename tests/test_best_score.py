@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -103,35 +104,31 @@ def test_validated_on_the_test_set_nothing_is_measured_twice(settings: Settings)
 
 def test_a_member_of_a_stack_has_the_score_that_it_has_alone(settings: Settings):
     configs = [SOON.with_(dropout=rate, hidden=(24,), batch_norm=False) for rate in (0.0, 0.3)]
-    told: list[dict] = [{}, {}]
-    curves: list[list] = [[], []]
-    ends = []
 
-    def member(place: int, epochs: int) -> together.Member:
-        def emit(kind: str, values: dict) -> None:
+    def stacked(*epochs: int) -> tuple[list[list[float]], list[dict], list[tuple]]:
+        curves, told, ends = [[], []], [{}, {}], []
+
+        def emit(place: int, kind: str, values: dict) -> None:
             if kind == "epoch":
                 curves[place].append(values["val_crossentropy"])
             elif kind == "score":
                 told[place][values["epoch"]] = values["test_crossentropy"], values["test_accuracy"]
 
-        return together.Member(configs[place], lambda: [Demand(epochs)], emit, lambda: False, lambda state: None,
-                               lambda outcome: ends.append((place, outcome.reason, outcome.state.best)))
+        together.train([together.Member(
+            config, lambda most=most: [Demand(most)], partial(emit, place), lambda: False, lambda state: None,
+            lambda outcome, place=place: ends.append((place, outcome.reason, outcome.state.best)))
+            for place, (config, most) in enumerate(zip(configs, epochs, strict=True))], data.load(SOON, settings))
+        return curves, told, ends
 
-    together.train([member(0, EPOCHS), member(1, EPOCHS + 4)], data.load(configs[0], settings))
+    curves, told, ends = stacked(EPOCHS, EPOCHS + 4)
     assert ends == [(0, "finished", None), (1, "finished", None)]
     for place, epochs in ((0, EPOCHS), (1, EPOCHS + 4)):
         best = best_epoch(curves[place])
-        assert set(told[place]) == {best, epochs}
-        # By another order of summation, a stack's numbers are not those of the run alone to the last bit: what ends
-        # at this epoch in the same company is.
-        short: dict = {}
-        others = [together.Member(
-            config, lambda: [Demand(best)],
-            lambda kind, values, number=number: short.update({(number, values["epoch"]): (
-                values["test_crossentropy"], values["test_accuracy"])}) if kind == "score" else None,
-            lambda: False, lambda state: None, lambda outcome: None) for number, config in enumerate(configs)]
-        together.train(others, data.load(configs[0], settings))
-        assert told[place][best] == short[place, best]
+        assert set(told[place]) == {best, epochs} and best < epochs
+        # By another order of summation a stack's numbers are not those of the run alone to the last bit; those of what
+        # ends at this epoch in the same company are.
+        again, short, _ = stacked(best, best)
+        assert again[place] == curves[place][:best] and told[place][best] == short[place][best]
 
 
 def test_measuring_with_other_weights_leaves_a_stack_as_it_was(settings: Settings):

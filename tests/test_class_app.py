@@ -40,7 +40,8 @@ def test_the_wall_costs_nothing_while_it_is_folded(page: _Page):  # noqa: F811
 
 def test_a_run_that_somebody_trains_is_on_everybodys_wall_and_opens_there(page: _Page):  # noqa: F811
     nobody = _open_wall(page, TINY)
-    assert any(text.startswith(say("wall.empty", "en")) for text in _texts(nobody)) and nobody.selectbox(key="wall_open").disabled
+    assert any(text.startswith(say("wall.empty", "en")) for text in _texts(nobody))
+    assert nobody.selectbox(key="wall_open").disabled
     trained = page.open_run(TINY, Demand(2))
     next(button for button in trained.button if button.label == "Train").click().run()
     page.wait(trained, "Trained")
