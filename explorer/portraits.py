@@ -67,7 +67,7 @@ def vector(inputs: int, language: str = "en") -> alt.LayerChart:
     """
     across = columns(inputs)
     rows = -(-inputs // across)
-    height = max(40, min(TALLEST, rows * CELL_HEIGHT[across]))
+    height = PADDING + max(40, min(TALLEST - PADDING, rows * CELL_HEIGHT[across]))
     x = alt.X("x:Q", title=None, axis=None, scale=alt.Scale(domain=[0, across], nice=False))
     # Its rows are named by the index of their first cell.
     step = max(1, -(-rows // 5))
@@ -84,7 +84,7 @@ def vector(inputs: int, language: str = "en") -> alt.LayerChart:
         tooltip=[alt.Tooltip("word:N", title=say("portrait.tip.word", language)),
                  alt.Tooltip("index:Q", title=say("portrait.tip.index", language), format=",d")])
     return alt.layer(
-        ground, lit, height=height + PADDING, width="container", view=alt.ViewBackground(stroke=None),
+        ground, lit, height=height, width="container", view=alt.ViewBackground(stroke=None),
         autosize=fitted())
 
 

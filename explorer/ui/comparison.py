@@ -180,9 +180,9 @@ def _table(entries: Sequence[Entry], names: Sequence[str], looked: Sequence[Sequ
     table = pd.DataFrame(rows, columns=list(_COLUMNS))
     event = st.dataframe(
         table, hide_index=True, key="compared_table", placeholder="–", on_select="rerun", selection_mode="multi-row",
-        column_config={name: st.column_config.NumberColumn(t(f"comparison.column.{name}"), format=_FORMATS[name],
+        column_config={name: st.column_config.NumberColumn(_title(name), format=_FORMATS[name],
                                                            help=t(f"comparison.column.{name}.help"))
-                       if name in _FORMATS else st.column_config.TextColumn(t(f"comparison.column.{name}"))
+                       if name in _FORMATS else st.column_config.TextColumn(_title(name))
                        for name in _COLUMNS})
     if seeds > 1:
         st.caption(t("comparison.own_seed"))
@@ -192,6 +192,14 @@ def _table(entries: Sequence[Entry], names: Sequence[str], looked: Sequence[Sequ
     if len(entries) > 2:
         st.caption(t("comparison.tick"))
     return [0, 1] if len(entries) > 1 else []
+
+
+def _title(column: str) -> str:
+    if column in ("best_test_accuracy", "test_accuracy"):
+        # Wherever a test score stands, it is said which epoch it belongs to.
+        epoch = t("comparison.best" if column.startswith("best") else "comparison.last")
+        return f"{t('comparison.column.test_accuracy')} ({epoch})"
+    return t(f"comparison.column.{column}")
 
 
 def _repeat(engine: Engine, entries: Sequence[Entry]) -> None:
