@@ -13,7 +13,7 @@ of its own, so a member can be continued alone.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 import keras
@@ -210,6 +210,29 @@ class Stack:
                 *(tf.constant(number) for number in (first, last, part.batch_size)), *part.measured)]
             between()
         return totals.T / part.rows
+
+    def measure_with(self, name: str, weights: Mapping[int, Sequence[np.ndarray]]) -> np.ndarray:
+        """As `measure`, with other weights for some members; afterwards all is as it was, to the last bit.
+
+        Args:
+            weights: of members by their number, the arrays of their own networks.
+        """
+        held = {id(joint): (joint, np.asarray(joint.value.numpy())) for joint in self.model.variables}
+        other = {key: np.array(values) for key, (_, values) in held.items()}
+        touched = set()
+        for member, arrays in weights.items():
+            inner = self._networks[member]
+            for joint, array in zip(self.model.joined(inner), arrays, strict=True):
+                if joint is not None:
+                    self.model.part(other[id(joint)], member)[...] = array
+                    touched.add(id(joint))
+        try:
+            for key in touched:
+                held[key][0].assign(other[key])
+            return self.measure(name)
+        finally:
+            for key in touched:
+                held[key][0].assign(held[key][1])
 
     def states(self) -> list[list[np.ndarray]]:
         """Each member's arrays as `explorer.training.State` has them for a run of its own; views of what all share."""

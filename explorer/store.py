@@ -181,17 +181,17 @@ class RunStore(Lookup, Queue):
             db.execute("UPDATE runs SET device = ?, threads = ? WHERE run_id = ?", (device, threads, run_id))
 
     def end(self, run_id: str, attempt: int, status: str, message: str = "", peak_mb: float = 0.0,
-            obeyed: bool = False, score: dict[str, Any] | None = None) -> bool:
+            obeyed: bool = False, score: dict[str, Any] | None = None, best: dict[str, Any] | None = None) -> bool:
         """Close an attempt.
 
-        Its test score is stored in the same moment, so that nobody sees a run that is done and has not ended.
+        Its test scores are stored in the same moment, so that nobody sees a run that is done and has not ended.
 
         A demand that grew while the last epoch was computed sends a finished run back into the queue, and so does
         one that was made after a stop had been sent and before it was obeyed.
 
         Args:
             obeyed: whether it ends because it was told to stop.
-            score: test score after its last epoch, see `write_score`.
+            score, best: test scores after its last epoch and after its best one, see `write_score`.
 
         Returns:
             Whether this attempt still had the run.
@@ -200,9 +200,8 @@ class RunStore(Lookup, Queue):
             row = db.execute("SELECT status, attempt, demands, stop FROM runs WHERE run_id = ?", (run_id,)).fetchone()
             if row is None or row["attempt"] != attempt or row["status"] != RUNNING:
                 return False
-            if score:
-                db.execute(_KEEP_SCORE,
-                           (run_id, score["epoch"], dump_metrics(score)))
+            for one in filter(None, (best, score)):
+                db.execute(_KEEP_SCORE, (run_id, one["epoch"], dump_metrics(one)))
             curve = [metrics.get("val_crossentropy") for metrics in epochs_of(db, run_id)]
             taken_back = status == STOPPED and obeyed and not row["stop"]
             if (status == FINISHED or taken_back) and not satisfied(curve, read_demands(row["demands"])):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from dataclasses import fields
@@ -37,6 +38,11 @@ def test_train_prints_one_json_object_an_epoch_and_a_last_one_and_keeps_the_run(
                 "train_accuracy", "penalty", "seconds"} <= set(row)
         assert row["penalty"] > 0
     assert {"run_id", "test_crossentropy", "test_accuracy", "parameters", "device", "seconds"} <= set(last)
+    best = min(rows, key=lambda row: row["val_crossentropy"])["epoch"]
+    scores = RunStore(Settings(home=tmp_path).store_path).scores(last["run_id"])
+    assert set(scores) == {best, 3} and last["best_epoch"] == best
+    for name in ("test_crossentropy", "test_accuracy"):
+        assert last[name] == scores[3][name] and last[f"best_{name}"] == scores[best][name]
     assert last["peak_mb"] > 100  # stored with the run's end, a moment after the last numbers
     store = RunStore(Settings(home=tmp_path).store_path)
     assert store.epochs(last["run_id"]) == rows
@@ -49,7 +55,12 @@ def test_train_prints_one_json_object_an_epoch_and_a_last_one_and_keeps_the_run(
 def test_train_for_people_shows_the_curve_the_sentence_and_the_score(tmp_path):
     done = explorer(tmp_path, "train", *SMALL, "--epochs", "3")
     assert done.returncode == 0, done.stderr
-    assert "epoch   3/3" in done.stdout and "Best at epoch" in done.stdout and "test accuracy" in done.stdout
+    assert "epoch   3/3" in done.stdout and "Best at epoch" in done.stdout
+    best = re.search(r"Best at epoch (\d+)", done.stdout)[1]
+    number = r"[\d.]+"
+    said = re.findall(rf"After epoch (\d+), the (.+) one: test cross-entropy {number}, test accuracy {number}\.",
+                      done.stdout)
+    assert said == ([("3", "best and last")] if best == "3" else [(best, "best"), ("3", "last")])
 
 
 @pytest.mark.parametrize(("option", "value"), [
