@@ -113,7 +113,7 @@ def curves(metric: str, epochs: int, classes: int = 2, language: str = "en",
     stop_rule = stop.mark_rule(color=STOP_COLOUR, strokeWidth=1.5)
     # One line of text further in than the best epoch's, which lies before it.
     below = {**bottom, "dy": -22} if metric == "accuracy" else {**top, "dy": 24}
-    stop_label = _label(stop, STOP_COLOUR, say("metric.stop", language), below)
+    stop_label = _label(stop, STOP_COLOUR, say("metric.stop.short", language), below)
     near = alt.selection_point(name=f"near_{metric}", fields=["epoch"], nearest=True, on="pointermove",
                                clear="pointerout", empty=False)
     number = ".1%" if metric == "accuracy" else ".4f"
