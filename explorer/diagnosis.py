@@ -52,9 +52,9 @@ BROKEN_TIMES, BROKEN_FROM = 3.0, 5
 HALF_SURE = 3.0
 HIGH, MEDIUM = 0.8, 0.5
 
-TOO_SHORT, NOISY, UNDERFITTING, GOOD, OVERFITTING, DIVERGED = (
-    "too_short", "noisy", "underfitting", "good", "overfitting", "diverged")
-PHASES = (TOO_SHORT, NOISY, UNDERFITTING, GOOD, OVERFITTING, DIVERGED)
+TOO_SHORT, NOISY, UNDERFITTING, GOOD, OVERFITTING, DIVERGED, UNSTABLE = (
+    "too_short", "noisy", "underfitting", "good", "overfitting", "diverged", "unstable")
+PHASES = (TOO_SHORT, NOISY, UNDERFITTING, GOOD, OVERFITTING, DIVERGED, UNSTABLE)
 
 NAN = float("nan")
 
@@ -133,6 +133,10 @@ class Diagnosis:
     guessing: float = NAN
     is_stuck: bool = False
     is_unsettled: bool = False
+    is_lagging: bool = False
+    train_noise: float = NAN
+    train_accuracy: float = NAN
+    val_accuracy: float = NAN
     grounds: Mapping[str, Ground] = field(default_factory=lambda: MappingProxyType({}), compare=False)
 
     @property
@@ -164,7 +168,12 @@ def diagnose(history: pd.DataFrame, classes: int = 2) -> Diagnosis:
     # Cross-entropies near the largest float overflow on the way; what comes of them is no number, and read as such.
     with np.errstate(all="ignore"):
         found = _read(*rows.T, math.log(classes))
-    found = replace(found, epochs=epochs)
+    found = replace(found, epochs=epochs, train_noise=robust.noise(rows[:, 1], int(rows[:, 2].argmin())))
+    if {"train_accuracy", "accuracy"} <= set(history) and len(rows):
+        measured, printed = history["train_accuracy"].iloc[-1], history["accuracy"].iloc[-1]
+        found = replace(found, is_lagging=bool(printed - measured > 0.15), train_accuracy=float(measured))
+    if found.is_stuck and rows[:, 1].min() < 0.75 * found.guessing:
+        found = replace(found, phase=UNSTABLE, is_stuck=False)
     if not is_sound[-1]:
         found = replace(found, phase=DIVERGED, onset=None, is_stuck=False, is_unsettled=False, grounds={
             **{name: ground for name, ground in found.grounds.items() if name != "onset"},
