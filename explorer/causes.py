@@ -45,8 +45,8 @@ WIDE, LEAST_UNITS = 64, 4
 SMALL_VALIDATION, USUAL_SHARE = 200, 0.2
 # A batch takes no more than so many examples, and no more than this share of them.
 CALM_BATCH, BATCH_SHARE = 2_048, 0.25
-# Training is smooth where it jitters by less than this share of what validation does, each beside its own level; a
-# training loss below this share of validation's is memorized, and says nothing of the steps.
+# Training is smooth where it jitters by less than this share of what validation does; a training loss below this share
+# of validation's is memorized: it is smooth whatever the steps.
 SMOOTH_SHARE, MEMORIZED_SHARE = 0.5, 0.1
 # Moving averages of batch normalization take over a hundredth of the new a step (Keras's momentum of 0.99).
 LAG_STEPS = 100
@@ -124,8 +124,8 @@ class Case:
     def has_smooth_training(self) -> bool:
         """Whether training is smooth where validation jumps: then the steps are not what makes it jump."""
         found = self.found
-        return (found.train > MEMORIZED_SHARE * found.best_crossentropy and found.train_noise / found.train
-                < SMOOTH_SHARE * found.noise / found.best_crossentropy)
+        return (found.train > MEMORIZED_SHARE * found.best_crossentropy
+                and found.train_noise < SMOOTH_SHARE * found.noise)
 
     def steps(self, batch_size: int | None = None) -> int:
         """Steps that the run has made, or would make with another batch size."""
@@ -238,7 +238,8 @@ CAUSES: tuple[Cause, ...] = (
           lambda case: rounded(case.config.dropout / 2)),
     # The data say too little.
     Cause("more_words", "num_words", POOR,
-          lambda case: case.config.info.is_words and case.config.num_words <= FEW_WORDS and case.has_learned_little,
+          lambda case: (case.config.info.is_words and case.has_learned_little
+                        and case.config.num_words <= FEW_WORDS < case.settings.max_words),
           lambda case: min(ENOUGH_WORDS, case.settings.max_words)),
     # The steps, or the signal on its way through the layers.
     Cause("too_fast", "learning_rate", (STUCK, IMPROVING),
@@ -265,7 +266,8 @@ CAUSES: tuple[Cause, ...] = (
     Cause("calmer", "learning_rate", (JUMPING,),
           lambda case: not case.has_smooth_training and case.config.learning_rate > _calmer(case), _calmer),
     # It simply has not ended.
-    Cause("longer", "epochs", (IMPROVING,), lambda case: case.has_ended and case.is_falling,
+    Cause("longer", "epochs", (IMPROVING,),
+          lambda case: case.has_ended and case.is_falling and case.demand.epochs < case.settings.max_epochs,
           lambda case: min(2 * case.demand.epochs, case.settings.max_epochs)),
     Cause("patience", "patience", (IMPROVING,), lambda case: case.was_stopped_early and case.is_falling,
           lambda case: 2 * case.demand.patience),
