@@ -1,153 +1,144 @@
 """From a history to what it shows: the phase, the best epoch, the onset, the gap and the slope, each with its grounds.
 
-The thresholds are held against 16 published histories in `tests/test_diagnosis.py`.
+The thresholds are held against published histories and those of other people's trainings in `tests/test_diagnosis.py`,
+and against simulated curves in `tests/benchmarks/diagnosis.py`.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-from types import MappingProxyType
+from dataclasses import dataclass, fields, replace
+from functools import cached_property
 
 import numpy as np
 import pandas as pd
 
-from explorer import robust
+from explorer import robust, trends
+from explorer.phases import (
+    DIVERGED,
+    GOOD,
+    NAN,
+    NOISY,
+    OVERFITTING,
+    PHASES,
+    TOO_SHORT,
+    UNDERFITTING,
+    UNSTABLE,
+    Diagnosis,
+    Ground,
+)
 from explorer.robust import middle, sound, sure, times
+
+__all__ = ["DIVERGED", "GOOD", "NOISY", "OVERFITTING", "PHASES", "TOO_SHORT", "UNDERFITTING", "UNSTABLE", "Diagnosis",
+           "Ground", "diagnose"]
 
 # Fewer epochs than this show no trend.
 FEWEST_EPOCHS = 3
-# Validation has turned when it stays this far above its best value: in cross-entropy, and as a share of it. Less than
-# that is not to be seen in a chart, and another seed moves the curve as much.
-RISE, RISE_SHARE = 0.01, 0.03
-# Once it has turned, it did so where it left its best for good: by a third of that.
-ONSET_SHARE = 1 / 3
+# Validation has turned when it stays this far above its best value, as a share of it: less is not to be seen in a
+# chart, and another seed moves the curve as much. Nor does it count below so much cross-entropy: below the first number
+# while few epochs show it, below the second in any case.
+RISE_SHARE, FEW_RISE, LEAST_RISE = 0.03, 0.01, 0.002
+# Once it has turned, it did so where it left its best for good: by a third of that, or by so many times the jitter,
+# but by no more than half of the rise.
+ONSET_SHARE, ONSET_NOISE = 1 / 3, 0.5
 # One bad epoch is noise; an onset needs this many more epochs above its limit than excuse those below it.
 CONFIRMING = 2
 # An epoch back below the limit undoes so many above it, so that from an onset on two in three must lie above.
 RELAPSE = 2
 # The state at the end is that of so many of the latest epochs: the median, which two outliers do not move.
 LATEST = 5
-# Of a rise this share at least must be a widening gap: else training has risen too, and nothing is memorised.
+# Of a rise this share at least must be a widening gap: else training has risen too, and nothing is memorized.
 GAP_SHARE = 0.5
+# Few, jumping epochs after the best show a turn only where training has fallen to this share meanwhile.
+FALLEN_SHARE = 0.75
 # The slope is that of the latest quarter of the epochs, within these limits: shorter is jitter, longer is history.
 WINDOW_SHARE, FEWEST_WINDOW, LONGEST_WINDOW = 4, 3, 40
-# It still improves if another quarter of the epochs, at this slope, would lower validation by this share of its value.
-OUTLOOK_SHARE = 0.01
-# Over the later half of the window it must still fall by this share of that slope.
+# It still improves if another quarter of the epochs would lower validation by this share of its best value, and by so
+# many standard errors; or, where every single epoch of the window lies below the one before, by the smaller share.
+OUTLOOK_SHARE, OUTLOOK_ERRORS, STEADY_SHARE = 0.01, 1.5, 0.002
+# Fewer than so many epochs that all fall are no steady fall.
+FEWEST_STEADY = 6
+# Over the later half of the window it must still fall by this share of the slope over all of it.
 GOING_ON = 0.25
-# A slope counts from two of its own standard errors on.
-SLOPE_ERRORS = 2.0
 # Jitter beyond this share of the best value hides whatever is not plain.
-NOISY_SHARE = 0.05
+NOISY_SHARE = 0.06
+# Where it jumps so much, a rise must be so many times its limit, unless training has fallen to this share of the best
+# validation value: it then has memorized all but everything.
+WILD_TIMES, MEMORIZED_SHARE = 1.3, 0.1
 # A level that far above the best, as a share of it, is not a settled one, even where jitter might explain it.
 UNSURE_SHARE = 0.1
-# A network that is no better than this share of the cross-entropy of a blind guess, ln(classes), has learned nothing.
-GUESSING_SHARE = 0.9
+# A network that is no better than this share of the cross-entropy of a blind guess, ln(classes), has learned nothing;
+# but where its loss is so many times that of a guess and its accuracy has gone this share of the way from that of a
+# guess to 1, it has: unscaled inputs make losses of hundreds.
+GUESSING_SHARE, FAR_FROM_GUESS, LEARNED_SHARE = 0.9, 1.5, 0.5
 # Training that is so many times worse than a blind guess has broken down; the first epochs, where averages of batch
-# normalisation lag behind, are let pass.
+# normalization lag behind, are let pass.
 BROKEN_TIMES, BROKEN_FROM = 3.0, 5
+# What was learned is lost again once training, whose best lay below the first share of a guess, is back by the second
+# share of the way from there to the guess.
+HAD_LEARNED, LOST_SHARE = 0.75, 0.75
+# Measured training lags behind what `fit` printed, as it does while batch normalization's moving averages still hold
+# their first values, once its accuracy lies this far below, and its cross-entropy above that many times.
+LAG_ACCURACY, LAG_TIMES = 0.15, 1.5
 # Half of full confidence is there after so many epochs, once more of the rest after as many again.
 HALF_SURE = 3.0
-HIGH, MEDIUM = 0.8, 0.5
-
-TOO_SHORT, NOISY, UNDERFITTING, GOOD, OVERFITTING, DIVERGED, UNSTABLE = (
-    "too_short", "noisy", "underfitting", "good", "overfitting", "diverged", "unstable")
-PHASES = (TOO_SHORT, NOISY, UNDERFITTING, GOOD, OVERFITTING, DIVERGED, UNSTABLE)
-
-NAN = float("nan")
 
 
 @dataclass(frozen=True)
-class Ground:
-    """What one finding rests on.
+class _Curve:
+    """The sound rows of a history, one value an epoch in each array; accuracies and printed numbers may be NaN."""
 
-    Attributes:
-        confidence: from 0 to 1.
-        numbers: the values of the run that it follows from, by name.
-    """
+    epoch: np.ndarray
+    train: np.ndarray
+    val: np.ndarray
+    val_accuracy: np.ndarray
+    train_accuracy: np.ndarray
+    loss: np.ndarray
+    penalty: np.ndarray
+    accuracy: np.ndarray
 
-    confidence: float = 0.0
-    numbers: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
+    def head(self, count: int) -> _Curve:
+        return _Curve(*(getattr(self, field.name)[:count] for field in fields(self)))
 
-    @property
-    def level(self) -> str:
-        """`high` from 0.8 on, `medium` from 0.5 on, else `low`."""
-        return "high" if self.confidence >= HIGH else "medium" if self.confidence >= MEDIUM else "low"
+    @cached_property
+    def at(self) -> int:
+        """The place of the best epoch."""
+        return int(self.val.argmin())
+
+    @cached_property
+    def best(self) -> float:
+        return float(self.val[self.at])
+
+    @cached_property
+    def visible(self) -> float:
+        """The least rise above the best that counts."""
+        is_new = len(self.val) - 1 - self.at < LATEST
+        return max(RISE_SHARE * abs(self.best), FEW_RISE if is_new else LEAST_RISE)
+
+    @cached_property
+    def end(self) -> np.ndarray:
+        """The places of the latest epochs since the best one, or its own."""
+        after = np.arange(self.at + 1, len(self.val))[-LATEST:]
+        return after if len(after) else np.array([self.at])
+
+    @cached_property
+    def jitter(self) -> robust.Jitter:
+        """Of validation."""
+        return robust.Jitter(self.val)
+
+    @cached_property
+    def noise(self) -> float:
+        """Jitter around the best epoch."""
+        return self.jitter.around(self.at)
+
+    @cached_property
+    def limit(self) -> float:
+        """How far the level of the latest epochs lies above a single best one by chance."""
+        return max(self.visible, trends.chance(len(self.val)) * trends.noise_since(self.jitter, self.at))
 
 
-@dataclass(frozen=True)
-class Diagnosis:
-    """What a history shows; all values are cross-entropies, unpenalised and in inference mode.
-
-    Attributes:
-        phase: `too_short`, `noisy` (too unsteady to say), `underfitting` (it has learned nothing, or training and
-            validation still improve), `good` (it has settled near its best), `overfitting` or `diverged`.
-        epochs: rows of the history.
-        best_epoch: the epoch with the lowest validation cross-entropy, or `None` without one.
-        best_crossentropy, best_accuracy: validation at that epoch.
-        gap_at_best, gap: validation minus training, there and at the last epoch that is a number.
-        onset: with `overfitting`, the epoch since which validation has lastingly lain above its best; else `None`.
-        rise: how far validation lies above its best by now (median of the latest epochs since the best one).
-        last_rise: the same at the last epoch alone.
-        limit: the rise from which on it counts, the jitter allowed for.
-        slope, train_slope: change an epoch over the latest `window` epochs (median of all pairwise slopes, after
-            Theil and Sen), without the last one where that is set aside.
-        window: epochs that the slopes are taken from.
-        noise: standard deviation of the jitter of validation from epoch to epoch, around the best one.
-        train: training at the end (median of the latest epochs).
-        guessing: cross-entropy of a blind guess.
-        is_stuck: whether `underfitting` means that even training is hardly better than that.
-        is_unsettled: whether `noisy` means that training and validation have risen together.
-        grounds: for each of `phase`, `best_epoch`, `onset`, `gap` and `slope` that is known, the numbers it rests on
-            and its confidence. With sure(x) = 1 - 2^-x:
-
-            - `phase`: sure(margin) * sure(evidence / 3). The margin is how many times the decisive number is its
-              threshold; where a threshold was not reached (`good`, and a network that has learned nothing), how many
-              times the threshold is the number. The evidence is the number of epochs, for `overfitting` of those
-              since the onset. 0 where it is too short, 1 where the loss is no number; halved where the last epoch is
-              set aside as a single bad one.
-            - `best_epoch`: 1 / (epochs that are as good to within the noise) * sure(epochs / 3).
-            - `onset`: share of the epochs since then that lie above its limit * sure(those epochs / 3).
-            - `gap`: sure(gap / (noise * sqrt(2))), for a difference of two values.
-            - `slope`: sure(slope / its standard error) * sure(window / 3).
-    """
-
-    phase: str
-    epochs: int
-    best_epoch: int | None = None
-    best_crossentropy: float = NAN
-    best_accuracy: float = NAN
-    gap_at_best: float = NAN
-    gap: float = NAN
-    onset: int | None = None
-    rise: float = NAN
-    last_rise: float = NAN
-    limit: float = NAN
-    slope: float = NAN
-    train_slope: float = NAN
-    window: int = 0
-    noise: float = NAN
-    train: float = NAN
-    guessing: float = NAN
-    is_stuck: bool = False
-    is_unsettled: bool = False
-    is_lagging: bool = False
-    train_noise: float = NAN
-    train_accuracy: float = NAN
-    val_accuracy: float = NAN
-    grounds: Mapping[str, Ground] = field(default_factory=lambda: MappingProxyType({}), compare=False)
-
-    @property
-    def confidence(self) -> float:
-        """That the phase is right, from 0 to 1."""
-        return self.grounds["phase"].confidence if "phase" in self.grounds else 0.0
-
-    @property
-    def level(self) -> str:
-        """`low`, `medium` or `high` confidence in the phase."""
-        return self.grounds["phase"].level if "phase" in self.grounds else "low"
+_COLUMNS = {"epoch": "epoch", "train": "train_crossentropy", "val": "val_crossentropy",
+            **{name: name for name in ("val_accuracy", "train_accuracy", "loss", "penalty", "accuracy")}}
 
 
 def diagnose(history: pd.DataFrame, classes: int = 2) -> Diagnosis:
@@ -155,11 +146,12 @@ def diagnose(history: pd.DataFrame, classes: int = 2) -> Diagnosis:
 
     Args:
         history: as from `explorer.history.table`. Rows in which a cross-entropy is missing are passed over; where the
-            last row is one, the run has diverged.
+            last row is one, the run has diverged. Accuracies and what Keras prints are witnesses; they may be missing.
         classes: of the data; a blind guess has the cross-entropy ln(classes).
     """
     epochs = len(history)
-    columns = history[["epoch", "train_crossentropy", "val_crossentropy", "val_accuracy"]].to_numpy(dtype=float)
+    columns = np.column_stack([history[name].to_numpy(float) if name in history else np.full(epochs, NAN)
+                               for name in _COLUMNS.values()])
     is_sound = np.isfinite(columns[:, 1:3]).all(axis=1)
     rows = columns[is_sound]
     if not len(rows):
@@ -167,117 +159,192 @@ def diagnose(history: pd.DataFrame, classes: int = 2) -> Diagnosis:
         return Diagnosis(DIVERGED if epochs else TOO_SHORT, epochs, grounds=grounds)
     # Cross-entropies near the largest float overflow on the way; what comes of them is no number, and read as such.
     with np.errstate(all="ignore"):
-        found = _read(*rows.T, math.log(classes))
-    found = replace(found, epochs=epochs, train_noise=robust.noise(rows[:, 1], int(rows[:, 2].argmin())))
-    if {"train_accuracy", "accuracy"} <= set(history) and len(rows):
-        measured, printed = history["train_accuracy"].iloc[-1], history["accuracy"].iloc[-1]
-        found = replace(found, is_lagging=bool(printed - measured > 0.15), train_accuracy=float(measured))
-    if found.is_stuck and rows[:, 1].min() < 0.75 * found.guessing:
-        found = replace(found, phase=UNSTABLE, is_stuck=False)
+        found = _read(_Curve(*rows.T), classes)
+    found = replace(found, epochs=epochs)
     if not is_sound[-1]:
-        found = replace(found, phase=DIVERGED, onset=None, is_stuck=False, is_unsettled=False, grounds={
-            **{name: ground for name, ground in found.grounds.items() if name != "onset"},
-            "phase": Ground(1.0, {"lost": float(epochs - len(rows))})})
+        found = replace(found, phase=DIVERGED, onset=None, is_stuck=False, is_unsettled=False, is_lagging=False,
+                        grounds={**{name: ground for name, ground in found.grounds.items() if name != "onset"},
+                                 "phase": Ground(1.0, {"lost": float(epochs - len(rows))})})
     return found
 
 
-def _read(epoch: np.ndarray, train: np.ndarray, val: np.ndarray, accuracy: np.ndarray, guessing: float) -> Diagnosis:
+def _read(curve: _Curve, classes: int) -> Diagnosis:
     """A diagnosis of sound rows, at least one."""
-    count, at = len(val), int(val.argmin())
-    gaps = val - train
-    best = float(val[at])
-    noise = robust.noise(val, at)
-    after = np.arange(at + 1, count)[-LATEST:]
-    end = after if len(after) else np.array([at])
-    visible = max(RISE, RISE_SHARE * best)
-    limit = max(visible, robust.chance(count) * max(noise, robust.noise(val, at, count)))
-    rise = middle(val[end]) - best
-    # How many times the rise is its limit: that of the level, or else that of the trend.
-    margin = rise / limit
-    if visible < rise <= limit and train[at] - middle(train[end]) > visible:
-        margin = max(margin, robust.climb(epoch[at + 1:], val[at + 1:], visible, LONGEST_WINDOW))
+    epoch, train, val, at, best = curve.epoch, curve.train, curve.val, curve.at, curve.best
+    count, gaps = len(val), val - train
     window = min(count, LONGEST_WINDOW, max(FEWEST_WINDOW, count // WINDOW_SHARE))
     slope = robust.slope(epoch[-window:], val[-window:])
-    error = robust.noise(val, count - 1) * math.sqrt(12 / window**3)
+    error = curve.jitter.around(count - 1) * math.sqrt(12 / window**3)
     found = Diagnosis(
-        TOO_SHORT, count, int(epoch[at]), best, float(accuracy[at]), float(gaps[at]), float(gaps[-1]),
-        rise=rise, last_rise=float(val[-1]) - best, limit=limit, slope=slope,
-        train_slope=robust.slope(epoch[-window:], train[-window:]), window=window, noise=noise,
-        train=middle(train[-LATEST:] if count >= LATEST else train[-1:]), guessing=guessing)
+        TOO_SHORT, count, int(epoch[at]), best, float(curve.val_accuracy[at]), float(gaps[at]), float(gaps[-1]),
+        rise=middle(val[curve.end]) - best, last_rise=float(val[-1]) - best, limit=curve.limit, slope=slope,
+        train_slope=robust.slope(epoch[-window:], train[-window:]), window=window, noise=curve.noise,
+        train_noise=robust.Jitter(train).around(at), train=_latest(train),
+        train_accuracy=_latest(curve.train_accuracy), val_accuracy=_latest(curve.val_accuracy),
+        printed_accuracy=_latest(curve.accuracy), guessing=math.log(classes))
+    as_good = int((val <= best + curve.noise).sum())
     grounds = {
-        "best_epoch": Ground(sound(sure(count / HALF_SURE) / int((val <= best + noise).sum())),
-                             {"crossentropy": best, "noise": noise, "as_good": int((val <= best + noise).sum())}),
-        "gap": Ground(sure(times(abs(found.gap), noise * math.sqrt(2))),
-                      {"train": float(train[-1]), "validation": float(val[-1]), "noise": noise}),
+        "best_epoch": Ground(sound(sure(count / HALF_SURE) / as_good),
+                             {"crossentropy": best, "noise": curve.noise, "as_good": as_good}),
+        "gap": Ground(sure(times(abs(found.gap), curve.noise * math.sqrt(2))),
+                      {"train": float(train[-1]), "validation": float(val[-1]), "noise": curve.noise}),
         "slope": Ground(sound(sure(times(abs(slope), error)) * sure(window / HALF_SURE)) if window > 1 else 0.0,
                         {"window": window, "error": error, "train_slope": found.train_slope}),
     }
     if count < FEWEST_EPOCHS:
         return replace(found, grounds={**grounds, "phase": Ground(0.0, {"epochs": count})})
-    if margin > 1 and len(after) < CONFIRMING:
-        # One bad epoch after the best: until the next one confirms it, the run is what it was without it.
-        before = _read(epoch[:-1], train[:-1], val[:-1], accuracy[:-1], guessing)
+    if found.last_rise > curve.limit and _is_alone(curve):
+        # One bad epoch at the end: until the next one confirms it, the run is what it was without it.
+        before = _read(curve.head(count - 1), classes)
         doubted = Ground(before.confidence / 2, {**before.grounds["phase"].numbers, "set_aside": float(epoch[-1])})
-        return replace(found, phase=before.phase, is_stuck=before.is_stuck, is_unsettled=before.is_unsettled,
-                       slope=before.slope, train_slope=before.train_slope, window=before.window,
-                       grounds={**grounds, "phase": doubted, "slope": before.grounds["slope"]})
-    found, ground, onset = _phase(found, margin, val, gaps, train, epoch, at, end, error)
+        onset = {"onset": before.grounds["onset"]} if before.onset else {}
+        return replace(found, phase=before.phase, onset=before.onset, is_stuck=before.is_stuck,
+                       is_unsettled=before.is_unsettled, is_lagging=before.is_lagging, slope=before.slope,
+                       train_slope=before.train_slope, window=before.window,
+                       grounds={**grounds, "phase": doubted, "slope": before.grounds["slope"], **onset})
+    found, ground, onset = _phase(found, curve, classes)
     return replace(found, grounds={**grounds, "phase": ground, **({"onset": onset} if onset else {})})
 
 
-def _phase(found: Diagnosis, climbed: float, val: np.ndarray, gaps: np.ndarray, train: np.ndarray, epoch: np.ndarray,
-           at: int, end: np.ndarray, error: float) -> tuple[Diagnosis, Ground, Ground | None]:
+def _latest(values: np.ndarray) -> float:
+    """The state at the end: the median of the latest epochs, of a short history its last one."""
+    value = middle(values[-LATEST:] if len(values) >= LATEST else values[-1:])
+    return value if math.isfinite(value) else NAN
+
+
+def _is_alone(curve: _Curve) -> bool:
+    """Whether the last epoch lies far above all of the latest that went before it since the best."""
+    before = curve.val[curve.at + 1:-1][1 - LATEST:]
+    return not len(before) or float(before.max()) - curve.best <= min(
+        curve.limit, (float(curve.val[-1]) - curve.best) / 3)
+
+
+def _has_learned(found: Diagnosis, classes: int) -> bool:
+    """Whether accuracy shows that something was learned, whatever the losses are."""
+    guess = 1 / classes
+    known = [value for value in (found.train_accuracy, found.val_accuracy) if math.isfinite(value)]
+    return bool(known) and min(known) > guess + LEARNED_SHARE * (1 - guess)
+
+
+def _is_lagging(curve: _Curve) -> bool:
+    """Whether training, measured in inference mode, is far worse than what `fit` printed of the same epochs.
+
+    Dropout and a falling loss make it better. The moving averages of batch normalization, which inference mode uses,
+    start at 0 and 1 and take some hundred steps to become those of the data.
+    """
+    with np.errstate(all="ignore"):
+        accuracy = _latest(curve.accuracy) - _latest(curve.train_accuracy)
+        printed = _latest(curve.loss - np.nan_to_num(curve.penalty))
+    return accuracy > LAG_ACCURACY and _latest(curve.train) > LAG_TIMES * max(printed, 0.0)
+
+
+def _phase(found: Diagnosis, curve: _Curve, classes: int) -> tuple[Diagnosis, Ground, Ground | None]:
     """The phase of at least `FEWEST_EPOCHS` epochs, its ground, and that of the onset if there is one."""
-    count, best, limit = len(val), found.best_crossentropy, found.limit
+    val, train, count, guess = curve.val, curve.train, len(curve.val), found.guessing
     enough = sure(count / HALF_SURE)
-    worst = BROKEN_TIMES * found.guessing
-    if count >= BROKEN_FROM and found.train > worst and found.train > train[0] / 2:
-        numbers = {"train": found.train, "limit": worst}
-        return replace(found, phase=DIVERGED), Ground(sure(found.train / worst) * enough, numbers), None
-    widened = middle(gaps[end]) - found.gap_at_best
-    has_risen = climbed > 1
-    visible = max(RISE, RISE_SHARE * best)
-    left = best + min(limit, ONSET_SHARE * max(visible, robust.chance(count) * found.noise))
-    start = _since(val, at, left)
-    latest = middle(val[-LATEST:])
-    level = GUESSING_SHARE * found.guessing
-    # Where training itself is no better than a guess, nothing has been memorised, whatever validation does.
-    is_blind = found.train > level and latest > level
-    if (not is_blind and has_risen and widened >= GAP_SHARE * found.rise and start is not None
-            and _since(val, at, best + min(limit, found.rise - 1e-12)) is not None):
-        above = float((val[start:] > left).mean())
-        lasted = sure((count - start) / HALF_SURE)
-        numbers = {"rise": found.rise, "limit": limit, "widened": widened, "epochs_since": count - start}
-        return (replace(found, phase=OVERFITTING, onset=int(epoch[start])),
-                Ground(sure(climbed) * lasted, numbers),
-                Ground(above * lasted, {"limit": left, "epochs_since": count - start,
-                                        "share_above": above}))
-    # What training on would bring: the slope, over a quarter of the epochs more or over its own window.
-    outlook = -found.slope * max(found.window - 1, count / WINDOW_SHARE)
-    needed = OUTLOOK_SHARE * abs(best)
-    # A curve that has just settled falls over the window, but no longer at its end.
-    half = found.window // 2
-    goes_on = half < FEWEST_WINDOW or robust.slope(epoch[-half:], val[-half:]) < GOING_ON * found.slope
-    improves = (outlook > needed and -found.slope > SLOPE_ERRORS * error and found.train_slope < 0 and goes_on
-                and at >= count - found.window)
-    if improves or is_blind:
+    if _is_lagging(curve):
+        numbers = {"train_accuracy": found.train_accuracy, "printed_accuracy": found.printed_accuracy}
+        return replace(found, is_lagging=True), Ground(0.0, numbers), None
+    has_learned = _has_learned(found, classes)
+    worst = BROKEN_TIMES * guess
+    if count >= BROKEN_FROM and found.train > worst and found.train > train[0] / 2 and not (
+            has_learned and math.isfinite(found.train_accuracy)):
+        return (replace(found, phase=DIVERGED),
+                Ground(sure(found.train / worst) * enough, {"train": found.train, "limit": worst}), None)
+    latest, least = middle(val[-LATEST:]), float(train.min())
+    lost = times(middle(train[-min(LATEST, count - int(train.argmin())):]) - least, guess - least)
+    if least < HAD_LEARNED * guess and lost > LOST_SHARE and latest > curve.best + LOST_SHARE * (guess - curve.best):
+        numbers = {"least_train": least, "train": found.train, "guessing": guess}
+        return replace(found, phase=UNSTABLE), Ground(sure(2 * lost / LOST_SHARE) * enough, numbers), None
+    level = GUESSING_SHARE * guess
+    # Where training itself is no better than a guess, nothing has been memorized, whatever validation does.
+    is_blind = found.train > level and latest > level and not (has_learned and found.train > FAR_FROM_GUESS * guess)
+    stretches = trends.rise(curve.jitter, curve.visible)
+    risen = _risen(found, curve, stretches)
+    widened = middle((val - train)[curve.end]) - found.gap_at_best
+    is_wild = found.noise > NOISY_SHARE * abs(curve.best) and found.train > MEMORIZED_SHARE * curve.best
+    has_risen = risen.margin > (WILD_TIMES if is_wild else 1)
+    if not is_blind and has_risen and widened >= GAP_SHARE * found.rise:
+        turned = _turn(found, curve, risen, widened)
+        if turned:
+            return turned
+    outlook = trends.outlook(curve.jitter, max(found.window - 1, count / WINDOW_SHARE))
+    improves, needed = _improves(found, curve, outlook)
+    if (improves and not has_risen) or is_blind:
         is_stuck = is_blind and not improves
         if is_stuck:
             numbers = {"train": found.train, "limit": level}
-            margin = times(found.guessing - level, max(found.guessing - found.train, 0.0))
+            margin = times(guess - level, max(guess - found.train, 0.0))
         else:
-            numbers, margin = {"outlook": outlook, "limit": needed}, times(outlook, needed)
+            numbers = {"outlook": outlook.gain, "limit": needed}
+            margin = times(outlook.gain, needed)
         return replace(found, phase=UNDERFITTING, is_stuck=is_stuck), Ground(sure(margin) * enough, numbers), None
-    unsteady = max(times(found.noise, NOISY_SHARE * abs(best)), times(found.rise, UNSURE_SHARE * abs(best)))
-    if has_risen or unsteady > 1:
-        margin = climbed if has_risen else unsteady
-        numbers = {"noise": found.noise, "rise": found.rise, "limit": limit}
+    apart = middle(abs(val[-LATEST:] - latest))
+    unsteady = {"noise": times(found.noise, NOISY_SHARE * abs(latest)),
+                "apart": times(apart, UNSURE_SHARE * abs(latest)),
+                "risen": times(stretches.size, UNSURE_SHARE * abs(curve.best))}
+    decisive = next((name for name, much in unsteady.items() if much > 1), "risen")
+    if has_risen or unsteady[decisive] > 1:
+        numbers = {"noise": found.noise, "rise": found.rise, "limit": risen.limit}
+        numbers |= {"apart": {"apart": apart}, "risen": {"risen": risen.size}}.get(decisive, {})
         unsettled = has_risen and widened < GAP_SHARE * found.rise
-        return (replace(found, phase=NOISY, is_unsettled=unsettled), Ground(sound(sure(margin) * enough), numbers),
-                None)
-    nearest = max(found.rise / limit, times(outlook, needed))
-    numbers = {"rise": found.rise, "limit": limit, "outlook": outlook, "outlook_limit": needed}
+        margin = risen.margin if has_risen else unsteady[decisive]
+        return replace(found, phase=NOISY, is_unsettled=unsettled), Ground(sound(sure(margin) * enough), numbers), None
+    nearest = max(risen.margin, times(outlook.gain + outlook.error, needed))
+    numbers = {"rise": found.rise, "limit": curve.limit, "outlook": outlook.gain, "outlook_limit": needed}
     return replace(found, phase=GOOD), Ground(sure(times(1.0, nearest)) * enough, numbers), None
+
+
+def _risen(found: Diagnosis, curve: _Curve, stretches: trends.Rise) -> trends.Rise:
+    """The plainest evidence that validation lies above its best by now."""
+    rises = [trends.Rise(found.rise, curve.limit), stretches]
+    if found.train <= FALLEN_SHARE * curve.train[curve.at]:
+        rises.append(trends.few_since(curve.val, curve.at))
+    return max(rises, key=lambda rise: rise.margin)
+
+
+def _turn(found: Diagnosis, curve: _Curve, risen: trends.Rise,
+          widened: float) -> tuple[Diagnosis, Ground, Ground] | None:
+    """Overfitting and its onset; `None` where no epoch is to be found since which most lie above the best."""
+    val, at, count = curve.val, curve.at, len(curve.val)
+    # Single epochs to either side neither make an onset nor undo it.
+    after = np.concatenate([val[:at + 1], _middles(val[at + 1:])])
+    left = curve.best + min(risen.size / 2, max(ONSET_SHARE * curve.visible, ONSET_NOISE * found.noise))
+    start = _since(after, at, left)
+    if start is None:
+        return None
+    above = float((after[start:] > left).mean())
+    lasted = sure((count - start) / HALF_SURE)
+    numbers = {"rise": found.rise, "limit": risen.limit, "widened": widened, "epochs_since": count - start}
+    onset = {"limit": left, "epochs_since": count - start, "share_above": above}
+    return (replace(found, phase=OVERFITTING, onset=int(curve.epoch[start])),
+            Ground(sure(risen.margin) * lasted, numbers), Ground(above * lasted, onset))
+
+
+def _improves(found: Diagnosis, curve: _Curve, outlook: trends.Outlook) -> tuple[bool, float]:
+    """Whether training on would lower validation, and the least fall to come that counts."""
+    val, best = curve.val, abs(curve.best)
+    if trends.falls_throughout(val[-found.window:], FEWEST_STEADY):
+        needed = STEADY_SHARE * best
+    else:
+        needed = max(OUTLOOK_SHARE * best, OUTLOOK_ERRORS * outlook.error)
+    # A curve that has just settled falls over the window, but no longer at its end.
+    half = found.window // 2
+    goes_on = True
+    if half >= FEWEST_WINDOW:
+        latest = robust.slope(curve.epoch[-half:], val[-half:])
+        error = curve.jitter.around(len(val) - 1) * math.sqrt(12 / half**3)
+        goes_on = latest < GOING_ON * found.slope + error
+    is_falling = found.train_slope < 0 and found.slope < 0 and goes_on and trends.ends_lowest(curve.jitter)
+    return is_falling and outlook.gain > needed, needed
+
+
+def _middles(values: np.ndarray) -> np.ndarray:
+    """Medians of three, the ends as they are."""
+    if len(values) < 3:
+        return values
+    stacked = np.sort(np.stack([values[:-2], values[1:-1], values[2:]]), axis=0)[1]
+    return np.concatenate([values[:1], stacked, values[-1:]])
 
 
 def _since(val: np.ndarray, at: int, limit: float) -> int | None:

@@ -9,55 +9,87 @@ import numpy as np
 
 # Jitter is measured on so many epochs to each side of the place in question, since curves get wilder as they rise.
 NOISE_REACH = 10
-# Where jitter hides the level, a rise shows as a trend since the best epoch: this many standard errors, from so many
-# epochs on, and only where training has fallen meanwhile.
-TREND_ERRORS, TREND_FROM = 2.5, 6
-# Of independent errors of standard deviation 1, the reversals below come to 0.37 on average (simulated, 20 epochs).
-REVERSAL = 0.37
-# Of n epochs the jitter is uncertain by about this over √n, as a share of it. Settled curves with a jitter of 3 % of
-# their value are then taken for overfitting in 10 of 100 cases after 20 epochs, 3 after 50, 1 after 300 (simulated,
-# 400 each); 1 in 8,000 over all jitters up to 12 % and 10 to 300 epochs has high confidence.
-DOUBT = 1.0
+# Jitter turns back; a step that does not is a bend or a fall. Of independent errors of standard deviation 1 the
+# reversals come to REVERSAL on average once the largest tenth is left out (simulated, 20 epochs), and the second
+# differences to √6.
+REVERSAL = 0.33
+# Second differences tell the jitter twice as exactly as reversals do, but take a bend for it: they count for no more
+# than so many times what the reversals say. Single ones count for no more than so many times the median of all.
+MOST_REVERSALS, MOST_DIFFERENCE = 2.5, 2.5
+# What cutting off at MOST_DIFFERENCE leaves of the standard deviation (simulated).
+CUT = 0.95
+# The median of the absolute values of normal errors, as a share of their standard deviation.
+MEDIAN_ERROR = 0.6745
+# A value so many times the jitter away from both of its neighbors is a spike.
+SPIKE = 4.0
 
 
-def chance(count: int) -> float:
-    """How many times the noise may lie between the least of so many values and a few others by chance.
+def noise(values: np.ndarray) -> float:
+    """Standard deviation of the jitter of a piece of a curve, 0 for a smooth one.
 
-    That is about √(2 ln n) standard deviations, and one more; of few epochs the noise itself is not well known.
+    From second differences (`x[i-1] - 2 x[i] + x[i+1]`, whose variance is 6 times that of independent errors), large
+    ones cut off, and from the reversals of direction, without which there is no jitter, however sharp the bend. Of
+    20 values the standard error is 22 %, of 10 about 34 % (simulated).
     """
-    return (1 + math.sqrt(2 * math.log(count))) * (1 + DOUBT / math.sqrt(count))
+    if len(values) < 4:
+        return 0.0
+    steps = values[1:] - values[:-1]
+    first, then = steps[:-1], steps[1:]
+    turns = np.where(first * then < 0, np.minimum(abs(first), abs(then)), 0.0)
+    turns.sort()
+    kept = len(turns) - max(1, round(len(turns) / 10))
+    reversals = float(turns[:kept].sum()) / (kept * REVERSAL) if kept else 0.0
+    if not reversals > 0:
+        return 0.0
+    second = abs(then - first) / math.sqrt(6)
+    cut = np.minimum(second, MOST_DIFFERENCE * middle(second) / MEDIAN_ERROR)
+    return sound(min(math.sqrt(float(cut @ cut) / len(cut)) / CUT, MOST_REVERSALS * reversals))
 
 
-def climb(epoch: np.ndarray, val: np.ndarray, visible: float, most: int) -> float:
-    """How many times a rising trend is more than jitter explains; 0 where it is not to be seen.
+def around(count: int, at: int, reach: int = NOISE_REACH) -> tuple[int, int]:
+    """Begin and end of the places around one of `count`, `reach` to each side; near an end more on the other side."""
+    low = max(0, min(at - reach, count - 1 - 2 * reach))
+    return low, min(count, low + 2 * reach + 1)
+
+
+def unspiked(values: np.ndarray) -> np.ndarray:
+    """The values, single spikes replaced by the median of three."""
+    if len(values) < 3:
+        return values
+    before, here, after = values[:-2], values[1:-1], values[2:]
+    middles = np.maximum(np.minimum(before, here), np.minimum(np.maximum(before, here), after))
+    apart = abs(here - middles)
+    if not apart.any():
+        return values
+    found = values.copy()
+    found[1:-1] = np.where(apart > SPIKE * noise(values), middles, here)
+    return found
+
+
+class Jitter:
+    """The jitter of parts of a curve, each measured once.
 
     Args:
-        visible: the least rise that counts.
-        most: points that the slope is taken from.
+        values: one an epoch.
+
+    Attributes:
+        values: the same, single spikes replaced.
     """
-    if len(val) < TREND_FROM:
-        return 0.0
-    places = np.linspace(0, len(val) - 1, min(len(val), most)).astype(int)
-    climb = slope(epoch[places], val[places]) * float(epoch[-1] - epoch[0])
-    # The error of a straight line's slope through n points evenly over a span is σ√(12/n) / span.
-    error = noise(val, len(val) - 1, len(val)) * math.sqrt(12 / len(places))
-    return times(climb, max(visible, TREND_ERRORS * error))
 
+    def __init__(self, values: np.ndarray):
+        self.values = unspiked(values)
+        self._found: dict[tuple[int, int], float] = {}
 
-def noise(val: np.ndarray, at: int, reach: int = NOISE_REACH) -> float:
-    """Standard deviation of the jitter around a place, 0 for a smooth curve.
+    def of(self, low: int = 0, high: int | None = None) -> float:
+        """Standard deviation of the jitter from place `low` up to, and without, `high`."""
+        low, high = max(low, 0), len(self.values) if high is None else min(high, len(self.values))
+        if (low, high) not in self._found:
+            self._found[low, high] = noise(self.values[low:high])
+        return self._found[low, high]
 
-    Jitter turns back: where two steps in a row have opposite signs, the smaller one is taken, elsewhere 0. So a bend
-    is no jitter, however sharp. The place itself is left out, for at its best every curve turns, and so is the largest
-    tenth (at least one), for a single bad epoch is no noise either.
-    """
-    low = max(0, at - reach)
-    steps = np.diff(val[low:at + reach + 1])
-    turns = np.where(steps[:-1] * steps[1:] < 0, np.minimum(abs(steps[:-1]), abs(steps[1:])), 0.0)
-    if 0 <= at - low - 1 < len(turns):
-        turns = np.delete(turns, at - low - 1)
-    kept = np.sort(turns)[:len(turns) - max(1, round(len(turns) / 10))]
-    return sound(float(kept.mean()) / REVERSAL) if len(kept) else 0.0
+    def around(self, at: int, reach: int = NOISE_REACH) -> float:
+        """That around a place."""
+        return self.of(*around(len(self.values), at, reach))
 
 
 @cache
@@ -80,7 +112,7 @@ def middle(values: np.ndarray) -> float:
 
 def times(value: float, unit: float) -> float:
     """How many times a unit a value is."""
-    if value <= 0:
+    if not value > 0:
         return 0.0
     return value / unit if unit > 0 else math.inf
 

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import math
 
-from explorer.diagnosis import DIVERGED, FEWEST_EPOCHS, NOISY, NOISY_SHARE, TOO_SHORT, Diagnosis
+from explorer.diagnosis import DIVERGED, FEWEST_EPOCHS, NOISY, TOO_SHORT, Diagnosis
 from explorer.words import say
+
+# Beyond so many times the cross-entropy of a guess, a network is not said to be close to it, but worse.
+CLOSE = 1.2
 
 
 def sentence(found: Diagnosis, language: str = "en") -> str:
@@ -17,23 +20,27 @@ def sentence(found: Diagnosis, language: str = "en") -> str:
     if found.best_epoch is None:
         return say("diagnosis.never", language) if found.epochs else ""
     key = found.phase
+    numbers = found.grounds["phase"].numbers
     if found.is_stuck:
-        key = "stuck"
+        key = "stuck" if found.train <= CLOSE * found.guessing else "worse"
+    elif found.is_lagging:
+        key = "lagging"
     elif found.is_unsettled:
         key = "unsettled"
-    elif found.phase == NOISY and found.noise <= NOISY_SHARE * abs(found.best_crossentropy):
+    elif found.phase == NOISY and "risen" in numbers:
         key = "unclear"
-    elif found.phase == DIVERGED and "lost" not in found.grounds["phase"].numbers:
+    elif found.phase == DIVERGED and "lost" not in numbers:
         key = "broken"
     said = say(f"diagnosis.{key}", language, best=found.best_epoch, value=_number(found.best_crossentropy),
                epochs=found.epochs, fewest=FEWEST_EPOCHS, onset=found.onset, gap=_number(found.gap),
                gap_at_best=_number(found.gap_at_best), rise=_number(found.rise), last=_number(found.last_rise),
-               noise=_number(found.noise), fall=_small(-found.slope), train=_number(found.train),
-               guessing=_number(found.guessing))
+               noise=_number(numbers.get("apart", found.noise)), fall=_small(-found.slope), train=_number(found.train),
+               guessing=_number(found.guessing), least_train=_number(numbers.get("least_train", math.nan)),
+               train_accuracy=f"{found.train_accuracy:.1%}", printed_accuracy=f"{found.printed_accuracy:.1%}")
+    if "set_aside" in numbers:
+        said = f"{said} {say('diagnosis.set_aside', language, rise=_number(found.last_rise))}"
     if found.phase in (TOO_SHORT, DIVERGED):
         return said
-    if "set_aside" in found.grounds["phase"].numbers:
-        said = f"{said} {say('diagnosis.set_aside', language, rise=_number(found.last_rise))}"
     return f"{said} {say(f'diagnosis.sure.{found.level}', language)}"
 
 
@@ -58,7 +65,7 @@ def grounds(found: Diagnosis, language: str) -> list[dict[str, str]]:
         numbers = ", ".join(f"{say(f'diagnosis.number.{key}', language)} {_plain(value)}"
                             for key, value in ground.numbers.items() if math.isfinite(value))
         rows.append({"finding": say(f"diagnosis.finding.{name}", language), "value": values[name], "numbers": numbers,
-                     "confidence": say("diagnosis.confidence", language, share=f"{ground.confidence:.0%}",
+                     "confidence": say("diagnosis.confidence", language, score=f"{ground.confidence:.2f}",
                                        level=say(f"diagnosis.level.{ground.level}", language))})
     return rows
 
