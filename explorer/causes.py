@@ -33,8 +33,8 @@ FULL_DROPOUT = 0.5
 FEW_WORDS, ENOUGH_WORDS = 100, 1_000
 # Times the optimizer's default rate: from there on steps may be too large, or too small, to learn at all.
 TOO_FAST, TOO_SLOW = 5.0, 0.1
-# The rate stays within a hundredth and ten times Keras's default, except where training broke down.
-SLOWEST, FASTEST = 0.01, 10.0
+# Otherwise the rate stays within a hundredth and three times that default, except where training broke down.
+SLOWEST, FASTEST = 0.01, 3.0
 # Sigmoid layers from this number on stop gradients, with plain SGD one fewer; other layers only from `DEEP` on.
 SATURATING, DEEP = 3, 4
 # A layer of so few units lets little through; one of so many lets enough.
@@ -273,7 +273,7 @@ CAUSES: tuple[Cause, ...] = (
           lambda case: 2 * case.demand.patience),
     Cause("faster", "learning_rate", (IMPROVING,),
           lambda case: (case.has_ended and case.is_falling and case.demand.epochs >= case.settings.max_epochs
-                        and case.config.learning_rate < case.default_rate * FASTEST),
+                        and not case.is_jumping and case.config.learning_rate < case.default_rate * FASTEST),
           lambda case: rounded(min(case.config.learning_rate * 3, case.default_rate * FASTEST))),
     # It memorizes.
     Cause("clean_labels", "label_noise", (diagnosis.OVERFITTING,), lambda case: case.config.label_noise > 0,

@@ -11,8 +11,7 @@ import pytest
 from explorer import data, diagnosis, history, suggestion
 from explorer.causes import CAUSES
 from explorer.config import Demand, RunConfig
-from explorer.contrast import number
-from explorer.diagnosis import GUESSING_SHARE, OVERFITTING, Diagnosis
+from explorer.diagnosis import DIVERGED, GUESSING_SHARE, Diagnosis
 from explorer.settings import Settings
 from explorer.training import train
 
@@ -27,6 +26,10 @@ SCARCE = {"max_samples": 2_000}
 def leaves_chance(before: Diagnosis, after: Diagnosis) -> bool:
     level = GUESSING_SHARE * before.guessing
     return (before.is_stuck or before.train > level) and not after.is_stuck and after.train < level
+
+
+def recovers(before: Diagnosis, after: Diagnosis) -> bool:
+    return before.phase == DIVERGED != after.phase and after.train < GUESSING_SHARE * after.guessing
 
 
 def lowers_the_best(before: Diagnosis, after: Diagnosis) -> bool:
@@ -80,12 +83,13 @@ def reviews(**changes) -> RunConfig:
 FEW = RunConfig(dataset="digits", train_samples=50, batch_norm=True, hidden=(64, 64))
 RUNS = [
     Run("more_steps", "batch_size", FEW, Demand(20), lowers_the_best),
-    Run("no_batch_norm", "batch_norm", FEW.with_(learning_rate=0.1), Demand(5), lowers_the_best),
+    Run("no_batch_norm", "batch_norm", FEW, Demand(10), lowers_the_best),
     Run("slower", "learning_rate", digits(optimizer="sgd", learning_rate=10.0, activation="selu"), Demand(6),
-        lambda before, after: before.best_epoch is None and after.train < before.guessing),
+        recovers),
     Run("keep", "learning_rate", digits(hidden=(64, 64, 64), optimizer="momentum", learning_rate=0.3), Demand(15),
         lowers_the_best),
-    Run("rising", "learning_rate", digits(learning_rate=0.03), Demand(12), lowers_the_best),
+    Run("rising", "learning_rate", digits(hidden=(64, 64, 64), optimizer="momentum", learning_rate=0.2), Demand(8),
+        lowers_the_best),
     Run("weaker", "l1", digits(l1=0.1), Demand(8), leaves_chance),
     Run("weaker", "l1", digits(l1=0.005), Demand(15), lowers_the_best),
     Run("weaker", "l2", digits(l2=1.0), Demand(8), leaves_chance),
@@ -108,18 +112,20 @@ RUNS = [
     Run("calmer", "learning_rate", digits(optimizer="rmsprop", learning_rate=0.01, batch_size=128), Demand(12), calms),
     Run("larger_batch", "batch_size", digits(optimizer="rmsprop", batch_size=8, hidden=(256, 256)), Demand(20), calms),
     Run("longer", "epochs", digits(), Demand(6), lowers_the_best),
-    Run("patience", "patience", digits(optimizer="rmsprop", batch_size=16), Demand(30, patience=1), lowers_the_best),
+    Run("patience", "patience", digits(dropout=0.5, batch_size=64), Demand(35, patience=1), lowers_the_best),
     Run("faster", "learning_rate", digits(), Demand(6), lowers_the_best, {"max_epochs": 6}),
     Run("clean_labels", "label_noise", reviews(label_noise=0.2), Demand(10), lowers_the_best),
     Run("more_data", "train_samples", reviews(), Demand(12), lowers_the_best),
-    Run("smaller", "hidden", reviews(hidden=(256, 256)), Demand(10), rises_less, SCARCE),
+    Run("smaller", "hidden", reviews(hidden=(256, 256), train_samples=1_000), Demand(12), rises_less,
+        {"max_samples": 1_000}),
     Run("l2", "l2", reviews(), Demand(15), rises_less, SCARCE),
     Run("dropout", "dropout", reviews(l2=0.001), Demand(15), rises_less, SCARCE),
     Run("stronger", "l2", reviews(l2=0.001, dropout=0.5), Demand(25), rises_less, SCARCE),
     Run("stronger", "l1", reviews(l1=0.00003, dropout=0.5), Demand(25), rises_less, SCARCE),
     Run("smaller", "hidden", reviews(optimizer="adamw", dropout=0.5), Demand(25), rises_less, SCARCE),
-    Run("stop_early", "patience", reviews(hidden=(4, 4), optimizer="adamw", dropout=0.5), Demand(60), ends_sooner,
-        SCARCE),
+    Run("stop_early", "patience", reviews(hidden=(4, 4), activation="tanh", optimizer="adamw", learning_rate=0.01,
+                                          dropout=0.5, train_samples=500), Demand(25), ends_sooner,
+        {"max_samples": 500}),
 ]
 
 
