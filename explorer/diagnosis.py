@@ -7,8 +7,7 @@ and against simulated curves in `tests/benchmarks/diagnosis.py`.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, fields, replace
-from functools import cached_property
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -27,17 +26,14 @@ from explorer.phases import (
     Diagnosis,
     Ground,
 )
-from explorer.robust import middle, sound, sure, times
+from explorer.robust import LATEST, latest, middle, sound, sure, times
+from explorer.trends import Curve
 
 __all__ = ["DIVERGED", "GOOD", "NOISY", "OVERFITTING", "PHASES", "TOO_SHORT", "UNDERFITTING", "UNSTABLE", "Diagnosis",
            "Ground", "diagnose"]
 
 # Fewer epochs than this show no trend.
 FEWEST_EPOCHS = 3
-# Validation has turned when it stays this far above its best value, as a share of it: less is not to be seen in a
-# chart, and another seed moves the curve as much. Nor does it count below so much cross-entropy: below the first number
-# while few epochs show it, below the second in any case.
-RISE_SHARE, FEW_RISE, LEAST_RISE = 0.03, 0.01, 0.002
 # Once it has turned, it did so where it left its best for good: by a third of that, or by so many times the jitter,
 # but by no more than half of the rise.
 ONSET_SHARE, ONSET_NOISE = 1 / 3, 0.5
@@ -45,8 +41,6 @@ ONSET_SHARE, ONSET_NOISE = 1 / 3, 0.5
 CONFIRMING = 2
 # An epoch back below the limit undoes so many above it, so that from an onset on two in three must lie above.
 RELAPSE = 2
-# The state at the end is that of so many of the latest epochs: the median, which two outliers do not move.
-LATEST = 5
 # Of a rise this share at least must be a widening gap: else training has risen too, and nothing is memorized.
 GAP_SHARE = 0.5
 # Few, jumping epochs after the best show a turn only where training has fallen to this share meanwhile.
@@ -55,16 +49,15 @@ FALLEN_SHARE = 0.75
 WINDOW_SHARE, FEWEST_WINDOW, LONGEST_WINDOW = 4, 3, 40
 # It still improves if another quarter of the epochs would lower validation by this share of its best value, and by so
 # many standard errors; or, where every single epoch of the window lies below the one before, by the smaller share.
-OUTLOOK_SHARE, OUTLOOK_ERRORS, STEADY_SHARE = 0.01, 1.5, 0.002
+OUTLOOK_SHARE, OUTLOOK_ERRORS, STEADY_SHARE = 0.01, 1.4, 0.002
 # Fewer than so many epochs that all fall are no steady fall.
-FEWEST_STEADY = 6
+FEWEST_STEADY = 7
 # Over the later half of the window it must still fall by this share of the slope over all of it.
 GOING_ON = 0.25
 # Jitter beyond this share of the best value hides whatever is not plain.
 NOISY_SHARE = 0.06
-# Where it jumps so much, a rise must be so many times its limit, unless training has fallen to this share of the best
-# validation value: it then has memorized all but everything.
-WILD_TIMES, MEMORIZED_SHARE = 1.3, 0.1
+# Where it jumps so much, a rise must be so many times its limit, unless next to nothing is left to be learned.
+WILD_TIMES = 1.3
 # A level that far above the best, as a share of it, is not a settled one, even where jitter might explain it.
 UNSURE_SHARE = 0.1
 # A network that is no better than this share of the cross-entropy of a blind guess, ln(classes), has learned nothing;
@@ -80,61 +73,15 @@ HAD_LEARNED, LOST_SHARE = 0.75, 0.75
 # Measured training lags behind what `fit` printed, as it does while batch normalization's moving averages still hold
 # their first values, once its accuracy lies this far below, and its cross-entropy above that many times.
 LAG_ACCURACY, LAG_TIMES = 0.15, 1.5
+# What `fit` prints gets no worse while its loss is less than this share of the epoch's before.
+WORSE = 1.1
+# A settled level is in doubt where a rise is to be seen that jitter may explain: half in doubt at so many times the
+# visible.
+DOUBTFUL_TIMES = 1.5
+# What has not turned may still turn: no more confidence than this that a curve has settled.
+MOST_SETTLED = 0.9
 # Half of full confidence is there after so many epochs, once more of the rest after as many again.
 HALF_SURE = 3.0
-
-
-@dataclass(frozen=True)
-class _Curve:
-    """The sound rows of a history, one value an epoch in each array; accuracies and printed numbers may be NaN."""
-
-    epoch: np.ndarray
-    train: np.ndarray
-    val: np.ndarray
-    val_accuracy: np.ndarray
-    train_accuracy: np.ndarray
-    loss: np.ndarray
-    penalty: np.ndarray
-    accuracy: np.ndarray
-
-    def head(self, count: int) -> _Curve:
-        return _Curve(*(getattr(self, field.name)[:count] for field in fields(self)))
-
-    @cached_property
-    def at(self) -> int:
-        """The place of the best epoch."""
-        return int(self.val.argmin())
-
-    @cached_property
-    def best(self) -> float:
-        return float(self.val[self.at])
-
-    @cached_property
-    def visible(self) -> float:
-        """The least rise above the best that counts."""
-        is_new = len(self.val) - 1 - self.at < LATEST
-        return max(RISE_SHARE * abs(self.best), FEW_RISE if is_new else LEAST_RISE)
-
-    @cached_property
-    def end(self) -> np.ndarray:
-        """The places of the latest epochs since the best one, or its own."""
-        after = np.arange(self.at + 1, len(self.val))[-LATEST:]
-        return after if len(after) else np.array([self.at])
-
-    @cached_property
-    def jitter(self) -> robust.Jitter:
-        """Of validation."""
-        return robust.Jitter(self.val)
-
-    @cached_property
-    def noise(self) -> float:
-        """Jitter around the best epoch."""
-        return self.jitter.around(self.at)
-
-    @cached_property
-    def limit(self) -> float:
-        """How far the level of the latest epochs lies above a single best one by chance."""
-        return max(self.visible, trends.chance(len(self.val)) * trends.noise_since(self.jitter, self.at))
 
 
 _COLUMNS = {"epoch": "epoch", "train": "train_crossentropy", "val": "val_crossentropy",
@@ -159,7 +106,7 @@ def diagnose(history: pd.DataFrame, classes: int = 2) -> Diagnosis:
         return Diagnosis(DIVERGED if epochs else TOO_SHORT, epochs, grounds=grounds)
     # Cross-entropies near the largest float overflow on the way; what comes of them is no number, and read as such.
     with np.errstate(all="ignore"):
-        found = _read(_Curve(*rows.T), classes)
+        found = _read(Curve(*rows.T), classes)
     found = replace(found, epochs=epochs)
     if not is_sound[-1]:
         found = replace(found, phase=DIVERGED, onset=None, is_stuck=False, is_unsettled=False, is_lagging=False,
@@ -168,7 +115,7 @@ def diagnose(history: pd.DataFrame, classes: int = 2) -> Diagnosis:
     return found
 
 
-def _read(curve: _Curve, classes: int) -> Diagnosis:
+def _read(curve: Curve, classes: int) -> Diagnosis:
     """A diagnosis of sound rows, at least one."""
     epoch, train, val, at, best = curve.epoch, curve.train, curve.val, curve.at, curve.best
     count, gaps = len(val), val - train
@@ -179,9 +126,9 @@ def _read(curve: _Curve, classes: int) -> Diagnosis:
         TOO_SHORT, count, int(epoch[at]), best, float(curve.val_accuracy[at]), float(gaps[at]), float(gaps[-1]),
         rise=middle(val[curve.end]) - best, last_rise=float(val[-1]) - best, limit=curve.limit, slope=slope,
         train_slope=robust.slope(epoch[-window:], train[-window:]), window=window, noise=curve.noise,
-        train_noise=robust.Jitter(train).around(at), train=_latest(train),
-        train_accuracy=_latest(curve.train_accuracy), val_accuracy=_latest(curve.val_accuracy),
-        printed_accuracy=_latest(curve.accuracy), guessing=math.log(classes))
+        train_noise=robust.Jitter(train).around(at), train=latest(train),
+        train_accuracy=latest(curve.train_accuracy), val_accuracy=latest(curve.val_accuracy),
+        guessing=math.log(classes))
     as_good = int((val <= best + curve.noise).sum())
     grounds = {
         "best_epoch": Ground(sound(sure(count / HALF_SURE) / as_good),
@@ -206,13 +153,7 @@ def _read(curve: _Curve, classes: int) -> Diagnosis:
     return replace(found, grounds={**grounds, "phase": ground, **({"onset": onset} if onset else {})})
 
 
-def _latest(values: np.ndarray) -> float:
-    """The state at the end: the median of the latest epochs, of a short history its last one."""
-    value = middle(values[-LATEST:] if len(values) >= LATEST else values[-1:])
-    return value if math.isfinite(value) else NAN
-
-
-def _is_alone(curve: _Curve) -> bool:
+def _is_alone(curve: Curve) -> bool:
     """Whether the last epoch lies far above all of the latest that went before it since the best."""
     before = curve.val[curve.at + 1:-1][1 - LATEST:]
     return not len(before) or float(before.max()) - curve.best <= min(
@@ -226,24 +167,24 @@ def _has_learned(found: Diagnosis, classes: int) -> bool:
     return bool(known) and min(known) > guess + LEARNED_SHARE * (1 - guess)
 
 
-def _is_lagging(curve: _Curve) -> bool:
+def _is_lagging(curve: Curve) -> bool:
     """Whether training, measured in inference mode, is far worse than what `fit` printed of the same epochs.
 
     Dropout and a falling loss make it better. The moving averages of batch normalization, which inference mode uses,
-    start at 0 and 1 and take some hundred steps to become those of the data.
+    start at 0 and 1 and take some hundred steps to become those of the data. It is so in the latest two epochs, while
+    what `fit` prints does not get worse: else it is training that breaks down within an epoch.
     """
-    with np.errstate(all="ignore"):
-        accuracy = _latest(curve.accuracy) - _latest(curve.train_accuracy)
-        printed = _latest(curve.loss - np.nan_to_num(curve.penalty))
-    return accuracy > LAG_ACCURACY and _latest(curve.train) > LAG_TIMES * max(printed, 0.0)
+    printed = (curve.loss - np.nan_to_num(curve.penalty))[-2:]
+    lags = (curve.accuracy - curve.train_accuracy)[-2:] > LAG_ACCURACY
+    return bool(lags.all() and (curve.train[-2:] > LAG_TIMES * printed).all() and printed[1] < WORSE * printed[0])
 
 
-def _phase(found: Diagnosis, curve: _Curve, classes: int) -> tuple[Diagnosis, Ground, Ground | None]:
+def _phase(found: Diagnosis, curve: Curve, classes: int) -> tuple[Diagnosis, Ground, Ground | None]:
     """The phase of at least `FEWEST_EPOCHS` epochs, its ground, and that of the onset if there is one."""
     val, train, count, guess = curve.val, curve.train, len(curve.val), found.guessing
     enough = sure(count / HALF_SURE)
     if _is_lagging(curve):
-        numbers = {"train_accuracy": found.train_accuracy, "printed_accuracy": found.printed_accuracy}
+        numbers = {"train_accuracy": float(curve.train_accuracy[-1]), "printed_accuracy": float(curve.accuracy[-1])}
         return replace(found, is_lagging=True), Ground(0.0, numbers), None
     has_learned = _has_learned(found, classes)
     worst = BROKEN_TIMES * guess
@@ -251,18 +192,18 @@ def _phase(found: Diagnosis, curve: _Curve, classes: int) -> tuple[Diagnosis, Gr
             has_learned and math.isfinite(found.train_accuracy)):
         return (replace(found, phase=DIVERGED),
                 Ground(sure(found.train / worst) * enough, {"train": found.train, "limit": worst}), None)
-    latest, least = middle(val[-LATEST:]), float(train.min())
+    end, least = middle(val[-LATEST:]), float(train.min())
     lost = times(middle(train[-min(LATEST, count - int(train.argmin())):]) - least, guess - least)
-    if least < HAD_LEARNED * guess and lost > LOST_SHARE and latest > curve.best + LOST_SHARE * (guess - curve.best):
+    if least < HAD_LEARNED * guess and lost > LOST_SHARE and end > curve.best + LOST_SHARE * (guess - curve.best):
         numbers = {"least_train": least, "train": found.train, "guessing": guess}
         return replace(found, phase=UNSTABLE), Ground(sure(2 * lost / LOST_SHARE) * enough, numbers), None
     level = GUESSING_SHARE * guess
     # Where training itself is no better than a guess, nothing has been memorized, whatever validation does.
-    is_blind = found.train > level and latest > level and not (has_learned and found.train > FAR_FROM_GUESS * guess)
-    stretches = trends.rise(curve.jitter, curve.visible)
+    is_blind = found.train > level and end > level and not (has_learned and found.train > FAR_FROM_GUESS * guess)
+    stretches = trends.rise(curve.jitter, curve.visible, curve.is_memorized)
     risen = _risen(found, curve, stretches)
     widened = middle((val - train)[curve.end]) - found.gap_at_best
-    is_wild = found.noise > NOISY_SHARE * abs(curve.best) and found.train > MEMORIZED_SHARE * curve.best
+    is_wild = found.noise > NOISY_SHARE * abs(curve.best) and not curve.is_memorized
     has_risen = risen.margin > (WILD_TIMES if is_wild else 1)
     if not is_blind and has_risen and widened >= GAP_SHARE * found.rise:
         turned = _turn(found, curve, risen, widened)
@@ -279,9 +220,9 @@ def _phase(found: Diagnosis, curve: _Curve, classes: int) -> tuple[Diagnosis, Gr
             numbers = {"outlook": outlook.gain, "limit": needed}
             margin = times(outlook.gain, needed)
         return replace(found, phase=UNDERFITTING, is_stuck=is_stuck), Ground(sure(margin) * enough, numbers), None
-    apart = middle(abs(val[-LATEST:] - latest))
-    unsteady = {"noise": times(found.noise, NOISY_SHARE * abs(latest)),
-                "apart": times(apart, UNSURE_SHARE * abs(latest)),
+    apart = middle(abs(val[-LATEST:] - end))
+    unsteady = {"noise": times(found.noise, NOISY_SHARE * abs(end)),
+                "apart": times(apart, UNSURE_SHARE * abs(end)),
                 "risen": times(stretches.size, UNSURE_SHARE * abs(curve.best))}
     decisive = next((name for name, much in unsteady.items() if much > 1), "risen")
     if has_risen or unsteady[decisive] > 1:
@@ -290,12 +231,14 @@ def _phase(found: Diagnosis, curve: _Curve, classes: int) -> tuple[Diagnosis, Gr
         unsettled = has_risen and widened < GAP_SHARE * found.rise
         margin = risen.margin if has_risen else unsteady[decisive]
         return replace(found, phase=NOISY, is_unsettled=unsettled), Ground(sound(sure(margin) * enough), numbers), None
-    nearest = max(risen.margin, times(outlook.gain + outlook.error, needed))
+    # What leaves doubts: a rise that is to be seen and that jitter may explain, a fall within the error of the outlook.
+    nearest = max(risen.margin, times(stretches.size, DOUBTFUL_TIMES * curve.visible),
+                  times(outlook.gain + outlook.error, needed))
     numbers = {"rise": found.rise, "limit": curve.limit, "outlook": outlook.gain, "outlook_limit": needed}
-    return replace(found, phase=GOOD), Ground(sure(times(1.0, nearest)) * enough, numbers), None
+    return replace(found, phase=GOOD), Ground(MOST_SETTLED * sure(times(1.0, nearest)) * enough, numbers), None
 
 
-def _risen(found: Diagnosis, curve: _Curve, stretches: trends.Rise) -> trends.Rise:
+def _risen(found: Diagnosis, curve: Curve, stretches: trends.Rise) -> trends.Rise:
     """The plainest evidence that validation lies above its best by now."""
     rises = [trends.Rise(found.rise, curve.limit), stretches]
     if found.train <= FALLEN_SHARE * curve.train[curve.at]:
@@ -303,7 +246,7 @@ def _risen(found: Diagnosis, curve: _Curve, stretches: trends.Rise) -> trends.Ri
     return max(rises, key=lambda rise: rise.margin)
 
 
-def _turn(found: Diagnosis, curve: _Curve, risen: trends.Rise,
+def _turn(found: Diagnosis, curve: Curve, risen: trends.Rise,
           widened: float) -> tuple[Diagnosis, Ground, Ground] | None:
     """Overfitting and its onset; `None` where no epoch is to be found since which most lie above the best."""
     val, at, count = curve.val, curve.at, len(curve.val)
@@ -321,10 +264,10 @@ def _turn(found: Diagnosis, curve: _Curve, risen: trends.Rise,
             Ground(sure(risen.margin) * lasted, numbers), Ground(above * lasted, onset))
 
 
-def _improves(found: Diagnosis, curve: _Curve, outlook: trends.Outlook) -> tuple[bool, float]:
+def _improves(found: Diagnosis, curve: Curve, outlook: trends.Outlook) -> tuple[bool, float]:
     """Whether training on would lower validation, and the least fall to come that counts."""
     val, best = curve.val, abs(curve.best)
-    if trends.falls_throughout(val[-found.window:], FEWEST_STEADY):
+    if trends.falls_throughout(val[-max(found.window, FEWEST_STEADY):], FEWEST_STEADY):
         needed = STEADY_SHARE * best
     else:
         needed = max(OUTLOOK_SHARE * best, OUTLOOK_ERRORS * outlook.error)
@@ -332,9 +275,9 @@ def _improves(found: Diagnosis, curve: _Curve, outlook: trends.Outlook) -> tuple
     half = found.window // 2
     goes_on = True
     if half >= FEWEST_WINDOW:
-        latest = robust.slope(curve.epoch[-half:], val[-half:])
+        late = robust.slope(curve.epoch[-half:], val[-half:])
         error = curve.jitter.around(len(val) - 1) * math.sqrt(12 / half**3)
-        goes_on = latest < GOING_ON * found.slope + error
+        goes_on = late < GOING_ON * found.slope + error
     is_falling = found.train_slope < 0 and found.slope < 0 and goes_on and trends.ends_lowest(curve.jitter)
     return is_falling and outlook.gain > needed, needed
 

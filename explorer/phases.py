@@ -36,11 +36,12 @@ class Ground:
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """What a history shows; all values are cross-entropies, unpenalised and in inference mode.
+    """What a history shows; all values are cross-entropies, unpenalized and in inference mode.
 
     Attributes:
-        phase: `too_short`, `noisy` (too unsteady to say), `underfitting` (it has learned nothing, or training and
-            validation still improve), `good` (it has settled near its best), `overfitting` or `diverged`.
+        phase: `too_short` (or what is measured lags behind), `noisy` (too unsteady to say), `underfitting` (it has
+            learned nothing, or training and validation still improve), `good` (it has settled near its best),
+            `overfitting`, `unstable` (it has lost again what it had learned) or `diverged`.
         epochs: rows of the history.
         best_epoch: the epoch with the lowest validation cross-entropy, or `None` without one.
         best_crossentropy, best_accuracy: validation at that epoch.
@@ -48,23 +49,26 @@ class Diagnosis:
         onset: with `overfitting`, the epoch since which validation has lastingly lain above its best; else `None`.
         rise: how far validation lies above its best by now (median of the latest epochs since the best one).
         last_rise: the same at the last epoch alone.
-        limit: the rise from which on it counts, the jitter allowed for.
+        limit: the rise of single epochs from which on it counts, the jitter allowed for.
         slope, train_slope: change an epoch over the latest `window` epochs (median of all pairwise slopes, after
             Theil and Sen), without the last one where that is set aside.
         window: epochs that the slopes are taken from.
-        noise: standard deviation of the jitter of validation from epoch to epoch, around the best one.
-        train: training at the end (median of the latest epochs).
+        noise, train_noise: standard deviation of the jitter of validation and of training from epoch to epoch, around
+            the best one.
+        train, train_accuracy, val_accuracy: training, and both accuracies, at the end (median of the latest epochs).
         guessing: cross-entropy of a blind guess.
         is_stuck: whether `underfitting` means that even training is hardly better than that.
         is_unsettled: whether `noisy` means that training and validation have risen together.
+        is_lagging: whether `too_short` means that training, measured in inference mode, is still far worse than what
+            `fit` printed, as it is until batch normalization's moving averages are those of the data.
         grounds: for each of `phase`, `best_epoch`, `onset`, `gap` and `slope` that is known, the numbers it rests on
             and its confidence. With sure(x) = 1 - 2^-x:
 
-            - `phase`: sure(margin) * sure(evidence / 3). The margin is how many times the decisive number is its
-              threshold; where a threshold was not reached (`good`, and a network that has learned nothing), how many
-              times the threshold is the number. The evidence is the number of epochs, for `overfitting` of those
-              since the onset. 0 where it is too short, 1 where the loss is no number; halved where the last epoch is
-              set aside as a single bad one.
+            - `phase`: sure(margin) * sure(evidence / 3): a score of fixed rules, and no probability. The margin is how
+              many times the decisive number is its threshold; where a threshold was not reached (`good`, and a network
+              that has learned nothing), how many times the threshold is the number. The evidence is the number of
+              epochs, for `overfitting` of those since the onset. 0 where it is too short, 1 where the loss is no
+              number; halved where the last epoch is set aside as a single bad one; for `good` nine tenths of it.
             - `best_epoch`: 1 / (epochs that are as good to within the noise) * sure(epochs / 3).
             - `onset`: share of the epochs since then that lie above its limit * sure(those epochs / 3).
             - `gap`: sure(gap / (noise * sqrt(2))), for a difference of two values.
@@ -91,7 +95,6 @@ class Diagnosis:
     train_noise: float = NAN
     train_accuracy: float = NAN
     val_accuracy: float = NAN
-    printed_accuracy: float = NAN
     is_stuck: bool = False
     is_unsettled: bool = False
     is_lagging: bool = False

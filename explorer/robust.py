@@ -20,6 +20,8 @@ MOST_REVERSALS, MOST_DIFFERENCE = 2.5, 2.5
 CUT = 0.95
 # The median of the absolute values of normal errors, as a share of their standard deviation.
 MEDIAN_ERROR = 0.6745
+# The state at the end is that of so many of the latest epochs: the median, which two outliers do not move.
+LATEST = 5
 # A value so many times the jitter away from both of its neighbors is a spike.
 SPIKE = 4.0
 
@@ -108,6 +110,12 @@ def slope(epoch: np.ndarray, values: np.ndarray) -> float:
 def middle(values: np.ndarray) -> float:
     """Median; of an even number the lower one of the middle two, so that of two both must lie high."""
     return float(np.sort(values)[(len(values) - 1) // 2])
+
+
+def latest(values: np.ndarray) -> float:
+    """The state at the end: the median of the `LATEST` values, of a shorter history the last one."""
+    value = middle(values[-LATEST:] if len(values) >= LATEST else values[-1:])
+    return value if math.isfinite(value) else math.nan
 
 
 def times(value: float, unit: float) -> float:

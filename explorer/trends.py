@@ -7,27 +7,34 @@ standard deviations below the rest by chance alone.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from functools import cached_property
 
 import numpy as np
 
 from explorer import robust
-from explorer.robust import Jitter, sound, times
+from explorer.robust import LATEST, Jitter, latest, sound, times
 
+# Validation has turned when it stays this far above its best value, as a share of it: less is not to be seen in a
+# chart, and another seed moves the curve as much. Nor does it count below so much cross-entropy: below the first number
+# while few epochs show it, below the second in any case.
+RISE_SHARE, FEW_RISE, LEAST_RISE = 0.03, 0.01, 0.002
+# Next to nothing is left to be learned once training has fallen to this share of the best validation value.
+MEMORIZED_SHARE = 0.3
 # Widths of the stretches that are compared: single numbers for short runs, shares of the epochs for long ones.
 WIDTHS, WIDTH_SHARES = (2, 3, 5), (10, 5, 3)
 # Shorter stretches than this share of the epochs are not looked at: there are too many of them.
 LEAST_SHARE = 15
 # A stretch at the end lies above the lowest one by chance by √(2 ln(n / width)) standard errors, for the lowest is
 # chosen among n / width of them, and by so many more in 2 of 100 cases (simulated for 10 to 300 epochs: 1.9 to 2.4).
-RISE_ERRORS = 1.7
+RISE_ERRORS = 1.5
 # Of n epochs the jitter itself is uncertain by about this over √n, as a share of it.
-DOUBT = 0.7
+DOUBT = 0.85
 # The jitter at the lowest stretch is that of the n epochs since, where there are so many and it is plainly less than
 # what went before the turn: by more than this over √n of it, which is twice its standard error.
-FEWEST_SINCE, CALMER = 7, 2.2
+FEWEST_SINCE, CALMER = 7, 2.5
 # Jitter of a part and of the whole are taken for the same within this factor.
-ALIKE = 2.0
+ALIKE = 3.0
 # A turn with too few epochs after it for stretches: every one of at least so many lies that much above the best, as a
 # share of it, half of them twice as much, and before the best the curve fell without turning back.
 FEW_SINCE, FAR_SHARE = 4, 0.08
@@ -38,6 +45,65 @@ PART, FEWEST_PART = 0.6, 8
 LOWEST_ERRORS = 0.5
 # Times over which the fall may fade away, as shares of that part: from nearly over to a straight line.
 FADINGS = np.array([0.1, 0.15, 0.25, 0.4, 0.7, 1.2, 3.0, 10.0])
+
+
+@dataclass(frozen=True)
+class Curve:
+    """The sound rows of a history, one value an epoch in each array; accuracies and printed numbers may be NaN."""
+
+    epoch: np.ndarray
+    train: np.ndarray
+    val: np.ndarray
+    val_accuracy: np.ndarray
+    train_accuracy: np.ndarray
+    loss: np.ndarray
+    penalty: np.ndarray
+    accuracy: np.ndarray
+
+    def head(self, count: int) -> Curve:
+        return Curve(*(getattr(self, field.name)[:count] for field in fields(self)))
+
+    @cached_property
+    def at(self) -> int:
+        """The place of the best epoch."""
+        return int(self.val.argmin())
+
+    @cached_property
+    def best(self) -> float:
+        return float(self.val[self.at])
+
+    @cached_property
+    def visible(self) -> float:
+        """The least rise above the best that counts."""
+        is_new = len(self.val) - 1 - self.at < LATEST
+        return max(RISE_SHARE * abs(self.best), FEW_RISE if is_new else LEAST_RISE)
+
+    @cached_property
+    def end(self) -> np.ndarray:
+        """The places of the latest epochs since the best one, or its own."""
+        after = np.arange(self.at + 1, len(self.val))[-LATEST:]
+        return after if len(after) else np.array([self.at])
+
+    @cached_property
+    def jitter(self) -> Jitter:
+        """Of validation."""
+        return Jitter(self.val)
+
+    @cached_property
+    def noise(self) -> float:
+        """Jitter around the best epoch."""
+        return self.jitter.around(self.at)
+
+    @cached_property
+    def is_memorized(self) -> bool:
+        """Whether next to nothing is left to be learned from the training data."""
+        return latest(self.train) <= MEMORIZED_SHARE * self.best
+
+    @cached_property
+    def limit(self) -> float:
+        """How far the level of the latest epochs lies above a single best one by chance."""
+        noise = noise_since(self.jitter, self.at, is_memorized=self.is_memorized)
+        return max(self.visible, chance(len(self.val)) * noise)
 
 
 @dataclass(frozen=True)
@@ -68,12 +134,13 @@ class Outlook:
     error: float
 
 
-def rise(jitter: Jitter, visible: float) -> Rise:
+def rise(jitter: Jitter, visible: float, is_memorized: bool = False) -> Rise:
     """The plainest rise of the end above the lowest stretch, over all widths.
 
     Args:
         jitter: of the curve.
         visible: the least rise that counts.
+        is_memorized: see `noise_since`.
     """
     values, count = jitter.values, len(jitter.values)
     sums = np.concatenate([[0.0], values.cumsum()])
@@ -88,7 +155,8 @@ def rise(jitter: Jitter, visible: float) -> Rise:
         if size <= visible:
             continue
         reach = max(robust.NOISE_REACH, width)
-        low, end = noise_since(jitter, lowest, reach), _pooled(jitter, count - 2 * reach - 1, count)
+        low, end = noise_since(jitter, lowest + width - 1, reach, is_memorized), _pooled(
+            jitter, count - 2 * reach - 1, count)
         by_chance = math.sqrt(2 * math.log(count / width)) * low + RISE_ERRORS * math.sqrt((low**2 + end**2) / 2)
         one = Rise(size, max(visible, by_chance * doubt / math.sqrt(width)), width)
         found = max(found, one, key=lambda rise: rise.margin)
@@ -103,18 +171,27 @@ def chance(count: int) -> float:
     return (1 + math.sqrt(2 * math.log(count))) * (1 + DOUBT / math.sqrt(count))
 
 
-def noise_since(jitter: Jitter, at: int, reach: int = robust.NOISE_REACH) -> float:
+def noise_since(jitter: Jitter, at: int, reach: int = robust.NOISE_REACH, is_memorized: bool = False) -> float:
     """Jitter at a place from which a curve may have risen, from `reach` epochs before and twice as many after it.
 
     What went before the turn says nothing of what comes after it, but only where the two are plainly different: of few
     epochs the jitter comes out too low as easily as too high.
+
+    Args:
+        jitter: of the curve.
+        at: the place.
+        reach: how far to look.
+        is_memorized: whether nothing is left to be learned from the training data, so that a turn has to be expected:
+            what went before it is then left out in any case.
     """
     both = _pooled(jitter, *robust.around(len(jitter.values), at, reach))
     after = min(2 * reach, len(jitter.values) - at - 1)
     if after < FEWEST_SINCE:
         return max(both, jitter.of())
-    since = _pooled(jitter, at + 1, at + 1 + after)
-    return since if since < (1 - CALMER / math.sqrt(after)) * both else max(since, both)
+    since = jitter.of(at + 1, at + 1 + after)
+    if is_memorized or since < (1 - CALMER / math.sqrt(after)) * both:
+        return since
+    return max(_pooled(jitter, at + 1, at + 1 + after), both)
 
 
 def _pooled(jitter: Jitter, low: int, high: int) -> float:

@@ -36,7 +36,7 @@ def sentence(found: Diagnosis, language: str = "en") -> str:
                gap_at_best=_number(found.gap_at_best), rise=_number(found.rise), last=_number(found.last_rise),
                noise=_number(numbers.get("apart", found.noise)), fall=_small(-found.slope), train=_number(found.train),
                guessing=_number(found.guessing), least_train=_number(numbers.get("least_train", math.nan)),
-               train_accuracy=f"{found.train_accuracy:.1%}", printed_accuracy=f"{found.printed_accuracy:.1%}")
+               **{name: f"{numbers.get(name, math.nan):.1%}" for name in ("train_accuracy", "printed_accuracy")})
     if "set_aside" in numbers:
         said = f"{said} {say('diagnosis.set_aside', language, rise=_number(found.last_rise))}"
     if found.phase in (TOO_SHORT, DIVERGED):

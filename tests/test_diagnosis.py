@@ -21,6 +21,7 @@ from explorer.diagnosis import (
     PHASES,
     TOO_SHORT,
     UNDERFITTING,
+    UNSTABLE,
     Diagnosis,
     Ground,
     diagnose,
@@ -28,6 +29,9 @@ from explorer.diagnosis import (
 from explorer.history import table
 from explorer.lessons import published
 from explorer.verdict import sentence
+from tests._labeled import BY_HAND, labeled
+from tests._simulated import KINDS, frame
+from tests.benchmarks import diagnosis as benchmark
 
 NAN = math.nan
 
@@ -40,32 +44,6 @@ def curve(train, val, accuracy=None) -> pd.DataFrame:
 
 # -- the published histories ---------------------------------------------------------------------------------
 
-# By hand from the printed numbers: the epoch with the lowest validation value, the phase after the last epoch, and the
-# first epoch from which validation never comes back to its best (with the latest that can be argued for, where jitter
-# leaves room). Where a source printed only losses with the penalty inside, both sides have it inside.
-BY_HAND = {
-    ("tf-tutorial-7", "baseline"): (4, OVERFITTING, (7, 11)),
-    # 0.3283 at its best, 0.3335 at the end: less than another seed changes.
-    ("tf-tutorial-7", "smaller"): (11, GOOD, None),
-    ("tf-tutorial-7", "bigger"): (2, OVERFITTING, (3, 4)),
-    # Up and down between 0.325 and 0.337 from epoch 3 on.
-    ("tf-tutorial-7", "l2"): (17, GOOD, None),
-    ("tf-tutorial-7", "dropout"): (11, OVERFITTING, (12, 16)),
-    ("dlwp-4.4", "original"): (3, OVERFITTING, (4, 5)),
-    ("dlwp-4.4", "smaller"): (5, OVERFITTING, (6, 7)),
-    # The jump to 2.12 at epoch 15 is one bad epoch: validation has risen ever since the first.
-    ("dlwp-4.4", "bigger"): (1, OVERFITTING, (2, 2)),
-    ("dlwp-4.4", "l2"): (3, OVERFITTING, (4, 5)),
-    ("dlwp-4.4", "l1"): (4, OVERFITTING, (5, 6)),
-    ("dlwp-4.4", "l1_l2"): (4, OVERFITTING, (5, 5)),
-    ("dlwp-4.4", "dropout"): (4, OVERFITTING, (6, 7)),
-    ("preprocessing-overfitting", "original"): (3, OVERFITTING, (4, 5)),
-    # 0.334 at epoch 2, then between 0.354 and 0.505 with a rising trend.
-    ("preprocessing-overfitting", "l2"): (2, OVERFITTING, (3, 9)),
-    ("preprocessing-overfitting", "l2_early_stopping"): (3, OVERFITTING, (4, 6)),
-    # It began with trained weights, so it was overfitted from the start.
-    ("preprocessing-overfitting", "dropout_continued"): (1, OVERFITTING, (2, 2)),
-}
 PUBLISHED = {(one.source, one.experiment): one for one in published.histories()}
 
 
@@ -264,6 +242,141 @@ def test_a_network_that_only_guesses_is_told_whatever_the_jitter(jitter):
 def test_the_jitter_is_measured(jitter):
     found = phases(np.full(40, 0.3), 0.33 + 0.3 * np.exp(-np.arange(40.0)), jitter)
     assert np.median([one.noise for one in found]) == pytest.approx(jitter, rel=0.35, abs=1e-12)
+
+
+# -- other people's trainings, and curves made by chance ------------------------------------------------------
+
+LABELED = {one.name: one for one in labeled()}
+
+
+@pytest.mark.parametrize("name", LABELED)
+def test_a_history_of_another_persons_training_is_read_as_its_label_says(name):
+    one = LABELED[name]
+    assert one.is_right(diagnose(one.history, one.classes))
+
+
+@pytest.fixture(scope="module")
+def judged():
+    return list(benchmark.judged(100, benchmark.HISTORIES))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
+def test_simulated_curves_of_a_kind_are_judged_right_as_often_as_is_wanted(kind, judged):
+    # Of 100 curves the share has a standard error of 2 to 5 points: `tests.benchmarks.diagnosis` takes as many as one
+    # likes.
+    right = [right for name, _, right in judged if name == kind.name]
+    error = math.sqrt(kind.wanted * (1 - kind.wanted) / len(right))
+    assert sum(right) / len(right) >= kind.wanted - 2 * error
+
+
+@pytest.mark.slow
+def test_overfitting_is_seldom_said_where_there_is_none_and_never_with_high_confidence_of_a_settled_curve(judged):
+    assert benchmark.false_overfitting(judged) <= 0.02
+    assert not [one for name, one, _ in judged
+                if name.startswith("settled") and one.phase == OVERFITTING and one.level == "high"]
+
+
+@pytest.mark.slow
+def test_confidence_is_worth_what_it_says(judged):
+    # Over all labeled and simulated curves; of the words of `diagnosis.why.note`.
+    found = benchmark.reliability(judged)
+    assert found["high"][1] >= 0.97 and found["medium"][1] >= 0.85
+    assert found["high"][1] > found["medium"][1] > found["low"][1]
+    assert min(count for count, _ in found.values()) > 50
+
+
+def test_jitter_before_the_turn_does_not_hide_it():
+    val = [0.90, 0.62, 0.80, 0.55, 0.71, 0.50, 0.49, 0.50, 0.52, 0.54, 0.57, 0.60, 0.64, 0.68]
+    found = diagnose(curve(np.linspace(0.60, 0.05, len(val)), val))
+    assert (found.phase, found.best_epoch, found.onset) == (OVERFITTING, 7, 8)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_rise_of_small_values_is_seen(seed):
+    later = 0.078 + 0.002 * np.random.default_rng(seed).uniform(-1, 1, 20)
+    val = [0.2, 0.12, 0.085, 0.10, 0.08, 0.095, 0.071, 0.070, *later]
+    found = diagnose(curve(np.linspace(0.2, 0.005, len(val)), val), classes=10)
+    assert (found.phase, found.best_epoch) == (OVERFITTING, 8)
+
+
+def test_few_jumping_epochs_that_all_lie_far_above_the_best_show_a_turn():
+    val = [0.75, 0.61, 0.595, 0.68, 0.83, 0.70, 0.88, 0.79]
+    found = diagnose(curve(np.linspace(0.60, 0.15, len(val)), val))
+    assert (found.phase, found.onset) == (OVERFITTING, 4) and found.level != "high"
+    # Training that does not fall meanwhile shows no memorizing: then it is jitter.
+    assert diagnose(curve(np.full(len(val), 0.6), val)).phase != OVERFITTING
+
+
+def test_more_epochs_above_the_best_are_more_evidence():
+    val = [0.75, 0.61, 0.595, 0.68, 0.70, 0.72, 0.75, 0.77, 0.80, 0.83]
+    train = np.linspace(0.60, 0.10, len(val))
+    sure = [diagnose(curve(train[:epochs], val[:epochs])).confidence for epochs in range(5, len(val) + 1)]
+    assert sure == sorted(sure)
+
+
+def test_a_curve_that_falls_in_every_epoch_has_not_settled():
+    val = 1.6516 - 0.0008 * np.arange(50)
+    assert diagnose(curve(val, val), classes=9).phase == UNDERFITTING
+    # Unless there is next to nothing to come.
+    fading = 0.35 + 0.3 / np.arange(1.0, 301) ** 2
+    assert diagnose(curve(fading - 0.05, fading)).phase == GOOD
+
+
+@pytest.mark.parametrize("val", [[0.320, 0.321, 0.900], [0.6, 0.4, 0.32, 0.321, 0.322, 0.32, 0.321, 0.9]])
+def test_a_last_epoch_far_above_the_others_is_told_and_nothing_is_called_settled_because_of_few_others(val):
+    found = diagnose(curve(np.linspace(0.4, 0.1, len(val)), val))
+    assert found.phase != OVERFITTING and (found.phase == TOO_SHORT) == (len(val) == 3)
+    assert "The last epoch lies 0.580 above the best" in sentence(found)
+    assert not sentence(found).endswith("(Confidence: high.)")
+
+
+@pytest.mark.parametrize("accuracy", [0.91, None])
+def test_a_loss_of_hundreds_is_not_called_close_to_a_guess(accuracy):
+    train, val = [656.7, 209.0, 146.6, 110.8, 175.6], [82.8, 147.8, 361.6, 150.5, 42.5]
+    known = [accuracy] * 5 if accuracy else None
+    found = diagnose(frame(train, val, known, known), classes=10)
+    assert "close to" not in sentence(found)
+    assert not (accuracy and found.is_stuck)
+
+
+def test_what_is_memorized_already_overfits_though_training_can_fall_no_further():
+    draw = np.random.default_rng(3).normal(size=(2, 100))
+    found = diagnose(curve(0.009 * (1 + 0.3 * draw[0]), np.linspace(0.10, 0.22, 100) * (1 + 0.12 * draw[1])))
+    assert found.phase == OVERFITTING
+
+
+def test_one_epoch_does_not_delay_the_onset():
+    val = [0.8, 0.6, 0.5, 0.45, 0.44, 0.43, 0.45, 0.46, 0.47, 0.47, 0.49, 0.5, 0.51, 0.53, 0.54, 0.55]
+    train = np.linspace(0.6, 0.1, len(val))
+    plain = diagnose(curve(train, val)).onset
+    for place in range(7, len(val) - 1):
+        for value in (0.9, 0.43):
+            changed = [*val[:place], value, *val[place + 1:]]
+            assert diagnose(curve(train, changed)).onset == plain == 7, (place, value)
+
+
+def test_three_epochs_are_not_enough_to_be_sure_of_a_slope():
+    for val in ([0.62, 0.6, 0.59], [0.62, 0.5, 0.4], [0.6, 0.55, 0.54]):
+        assert diagnose(curve([0.6, 0.5, 0.45], val)).level != "high"
+
+
+def test_what_was_learned_and_lost_again_is_a_phase_of_its_own():
+    train = [0.5, 0.3, 0.2, 0.4, 1.1, 1.9, 2.2, 2.25, 2.28, 2.29, 2.3, 2.28, 2.29, 2.3]
+    found = diagnose(curve(train, [value + 0.02 for value in train]), classes=10)
+    assert (found.phase, found.onset) == (UNSTABLE, None)
+    assert "training fell to 0.200 and is back at 2.290" in sentence(found)
+
+
+def test_averages_of_batch_normalization_that_lag_are_named_with_both_numbers():
+    epochs = 20
+    history = frame(np.linspace(2.2, 1.9, epochs), np.linspace(2.25, 2.0, epochs), [0.28] * epochs, [0.25] * epochs,
+                    [1.0] * epochs).assign(loss=0.05, penalty=0.0)
+    found = diagnose(history, classes=10)
+    assert found.is_lagging and found.phase == TOO_SHORT
+    assert "28.0%" in sentence(found) and "100.0%" in sentence(found) and "batch normalization" in sentence(found)
+    # With dropout it is the other way round.
+    assert not diagnose(history.assign(accuracy=0.2, loss=2.3), classes=10).is_lagging
 
 
 # -- whatever comes ------------------------------------------------------------------------------------------
