@@ -253,18 +253,42 @@ def over_seeds(histories: Sequence[pd.DataFrame], columns: Sequence[str]) -> pd.
     return found[complete].reset_index()
 
 
-def is_real(one: Sequence[float], other: Sequence[float]) -> tuple[float, float, bool]:
+# By how many of the seeds' spreads two runs must differ, so that chance alone passes for a difference between any two
+# of all compared runs in at most `FALSE_ALARMS` of the comparisons: by seeds of each run, then for 2, 3, … runs. With
+# more runs more pairs are looked at, and the largest difference among them is the one that is seen. From 400,000
+# simulated comparisons each (normal errors of the same size), rounded up; where one spread is enough, it stays one.
+FALSE_ALARMS = 0.05
+_SPREADS = {
+    2: (2.5, 4.2, 5.7, 7.4, 9.0, 10.5, 12.0),
+    3: (1.0, 1.4, 1.7, 2.0, 2.2, 2.4, 2.6),
+    4: (1.0, 1.0, 1.1, 1.2, 1.3, 1.4, 1.5),
+    5: (1.0,) * 7,
+}
+
+
+def spreads_needed(seeds: int, runs: int) -> float:
+    """By how many spreads two of so many compared runs must differ to count as different, see `is_real`.
+
+    Args:
+        seeds: of each run, at least two.
+        runs: that are compared, the two among them.
+    """
+    row = _SPREADS[min(seeds, max(_SPREADS))]
+    return row[min(max(runs, 2), len(row) + 1) - 2]
+
+
+def is_real(one: Sequence[float], other: Sequence[float], runs: int = 2) -> tuple[float, float, bool]:
     """Whether two runs differ by more than chance does, over several seeds of each.
 
     Args:
         one, other: the same measure of each seed, at least two of each.
+        runs: how many runs are compared, the two among them: among many, two differ by luck more easily.
 
     Returns:
         The difference of the means (`other` less `one`), the spread of the seeds (greatest less least value, of the run
-        in which it is the wider), and whether the difference is the larger. Where nothing but chance is at work, normal
-        errors of the same size, that happens in about 5 of 100 comparisons with three seeds and in 2 of 1,000 with five
-        (400,000 simulated comparisons).
+        in which it is the wider), and whether the difference is larger than `spreads_needed` of them. Where nothing but
+        chance is at work, any two of all the compared runs do that in at most 5 of 100 comparisons.
     """
     change = statistics.fmean(other) - statistics.fmean(one)
     spread = max(max(one) - min(one), max(other) - min(other))
-    return change, spread, abs(change) > spread
+    return change, spread, abs(change) > spreads_needed(min(len(one), len(other)), runs) * spread

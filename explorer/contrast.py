@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import fields
 
 from explorer import naming
-from explorer.comparison import Entry, Result, is_real
+from explorer.comparison import FALSE_ALARMS, Entry, Result, is_real, spreads_needed
 from explorer.config import DECAYING, DEFAULT_LEARNING_RATE, DEFAULT_WEIGHT_DECAY, RunConfig
 from explorer.words import count, say
 
@@ -94,14 +94,22 @@ def results_sentence(one: Result, other: Result, titles: Titles, language: str) 
     return f"{found} {say('contrast.uneven', language, one=other.epochs, other=one.epochs)}"
 
 
-def seeds_sentence(one: Sequence[float], other: Sequence[float], titles: Titles, language: str) -> str:
-    """Whether the difference in best validation cross-entropy is larger than the seeds' spread; empty with one seed."""
-    if min(len(one), len(other)) < 2:
+def seeds_sentence(one: Sequence[float], other: Sequence[float], titles: Titles, language: str, runs: int = 2) -> str:
+    """Whether the difference in best validation cross-entropy is more than the seeds make; empty with one seed.
+
+    Args:
+        runs: how many runs are compared, these two among them.
+    """
+    seeds = min(len(one), len(other))
+    if seeds < 2:
         return ""
-    change, spread, real = is_real(one, other)
-    return count("contrast.seeds.real" if real else "contrast.seeds.luck", language, min(len(one), len(other)),
-                 one=titles[0], other=titles[1], first=number(statistics.fmean(one)),
-                 second=number(statistics.fmean(other)), change=number(abs(change)), spread=number(spread))
+    change, spread, real = is_real(one, other, runs)
+    times = spreads_needed(seeds, runs)
+    limit = say("contrast.seeds.spread" if times == 1 else "contrast.seeds.spreads", language, times=f"{times:g}",
+                spread=number(spread))
+    return count("contrast.seeds.real" if real else "contrast.seeds.luck", language, seeds, one=titles[0],
+                 other=titles[1], first=number(statistics.fmean(one)), second=number(statistics.fmean(other)),
+                 change=number(abs(change)), limit=limit, share=f"{100 * FALSE_ALARMS:g}", runs=max(runs, 2))
 
 
 def number(value: float) -> str:

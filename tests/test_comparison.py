@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 
 import numpy as np
@@ -212,7 +213,7 @@ def test_mean_and_range_cover_the_epochs_that_all_seeds_have():
 def test_a_difference_is_real_only_beyond_the_spread_of_the_seeds():
     assert comparison.is_real([0.30, 0.31, 0.32], [0.40, 0.41, 0.42])[2]
     assert not comparison.is_real([0.30, 0.31, 0.45], [0.40, 0.41, 0.42])[2]
-    assert "probably real" in contrast.seeds_sentence([0.30, 0.31], [0.40, 0.41], ("A", "B"), "en")
+    assert "likely real" in contrast.seeds_sentence([0.30, 0.31], [0.40, 0.41], ("A", "B"), "en")
     luck = contrast.seeds_sentence([0.30, 0.40], [0.31, 0.42], ("A", "B"), "en")
     assert "may be luck" in luck and "0.350" in luck and "0.365" in luck and "0.110" in luck
     assert contrast.seeds_sentence([0.3], [0.4], ("A", "B"), "en") == ""
@@ -223,6 +224,32 @@ def test_chance_alone_seldom_passes_for_a_difference(seeds, share):
     chance = np.random.default_rng(0)
     found = np.mean([comparison.is_real(*chance.normal(size=(2, seeds)).tolist())[2] for _ in range(20_000)])
     assert found == pytest.approx(share, rel=0.4)
+
+
+def _false_alarms(seeds: int, runs: int, times: float) -> float:
+    """How often chance alone sets any two of some runs apart by so many of their spreads, simulated."""
+    made = np.random.default_rng(seeds * 10 + runs).normal(size=(20_000, runs, seeds))
+    means, spreads = made.mean(2), np.ptp(made, axis=2)
+    found = np.zeros(len(made), bool)
+    for one, other in itertools.combinations(range(runs), 2):
+        found |= abs(means[:, one] - means[:, other]) > times * np.maximum(spreads[:, one], spreads[:, other])
+    return found.mean()
+
+
+@pytest.mark.parametrize("runs", range(2, comparison.MOST_RUNS + 1))
+@pytest.mark.parametrize("seeds", [2, 3, 4, 5])
+def test_among_many_runs_and_with_few_seeds_chance_passes_no_more_often_and_no_more_is_asked_than_that(seeds, runs):
+    times = comparison.spreads_needed(seeds, runs)
+    assert _false_alarms(seeds, runs, times) <= comparison.FALSE_ALARMS + 0.005
+    assert times == 1 or _false_alarms(seeds, runs, 0.9 * times) > comparison.FALSE_ALARMS
+
+
+def test_the_same_difference_is_worth_less_among_many_runs_and_the_sentence_says_so():
+    one, other = [0.30, 0.31, 0.32], [0.33, 0.34, 0.35]
+    assert comparison.is_real(one, other)[2] and not comparison.is_real(one, other, runs=6)[2]
+    said = contrast.seeds_sentence(one, other, ("A", "B"), "en", runs=6)
+    assert "not larger than 2.2 times the seeds' spread of 0.020" in said and "Among 6 runs" in said
+    assert "5 of 100" in said and "probably" not in said
 
 
 # -- the chart -----------------------------------------------------------------------------------------------

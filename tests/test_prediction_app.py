@@ -204,7 +204,9 @@ def test_what_one_has_trained_oneself_is_not_asked_for(page, lesson):  # noqa: F
     sound(at.selectbox(key="lesson").select("dropout").run())
     asked = at.session_state["predict_asked"]
     assert [other for other, *_ in asked] == [lesson.runs[1][0]]
-    assert _button(at, "train").label == "Trained"
+    # What is left to train of the lesson is asked for first.
+    assert _button(at, "train").label == "Train 1 more run" and _button(at, "train").disabled
+    assert at.dataframe[0].value["state"].tolist()[0] == say("state.done", "en")
 
 
 def test_a_queue_that_is_full_keeps_nothing_known_covered(page, lesson, monkeypatch):  # noqa: F811

@@ -16,10 +16,11 @@ from explorer.lessons.measures import Measured
 RISES, FALLS, EQUAL, DIFFERENT = "rises", "falls", "equal", "different"
 HOLDS, FAILS, OPEN = "holds", "fails", "open"
 # Measures that a claim may rest on: fields of `explorer.lessons.measures.Measured`.
-MEASURES = ("best_epoch", "best", "last", "gap", "accuracy_gap", "test_accuracy", "accuracy", "train_accuracy",
-            "epochs", "weights", "zeros", "first", "train", "by_heart", "above", "gap_at", "accuracy_gap_at")
+MEASURES = ("best_epoch", "best", "best_accuracy", "last", "gap", "accuracy_gap", "test_accuracy", "accuracy",
+            "train_accuracy", "epochs", "weights", "zeros", "first", "train", "by_heart", "above", "gap_at",
+            "accuracy_gap_at", "train_accuracy_at")
 # Of those that a claim has after an epoch of its own: where all of them are.
-_AT = {"gap_at": "gaps", "accuracy_gap_at": "accuracy_gaps"}
+_AT = {"gap_at": "gaps", "accuracy_gap_at": "accuracy_gaps", "train_accuracy_at": "train_accuracies"}
 # Switches of the comparison that a part may open with, see `explorer.ui.comparison`.
 SWITCHES = ("panels", "log_x", "log_y", "printed")
 
@@ -34,6 +35,7 @@ class Claim:
         relation: from each run to the next the measure rises or falls; or all are equal to within `tolerance`, or not.
         tolerance: how far apart equal values may lie.
         epoch: of measures that end in `_at`, the epoch after which they are taken.
+        of_source: whether it is claimed of the source's own data alone, and not of those that stand in for them.
     """
 
     measure: str
@@ -41,6 +43,7 @@ class Claim:
     relation: str
     tolerance: float = 0.0
     epoch: int | None = None
+    of_source: bool = False
 
     def values(self, results: Sequence[Measured | None]) -> list[float | None]:
         """The measure of its runs, in their order; `None` where it is not known yet."""
@@ -86,6 +89,7 @@ class Part:
             none.
         view: switches of the comparison that are on when it opens, of `SWITCHES`.
         is_riddle: whether what differs is what the learner is asked, so that nothing tells it before the answer does.
+        sources_say: what the sources say of it where none of them shows it, the end of a text's key: `lesson.ours.<…>`.
     """
 
     source: str
@@ -95,6 +99,7 @@ class Part:
     again: tuple[int, ...] = ()
     view: tuple[str, ...] = ()
     is_riddle: bool = False
+    sources_say: str = ""
 
     def entries(self) -> list[Entry]:
         """Its runs as a comparison."""
@@ -112,15 +117,17 @@ class Part:
         return replace(self, runs=tuple((config.with_(seed=seed), demand) for config, demand in self.runs))
 
     def on(self, dataset: str, instead: str) -> Part:
-        """The same runs with other data, for where the source's own are not to be had."""
+        """The same runs with other data, for where the source's own are not to be had, and what is claimed of both."""
+        if dataset not in self.datasets:
+            return self
         runs = tuple((config.with_(dataset=instead, num_words=config.num_words, train_samples=config.train_samples)
                       if config.dataset == dataset else config, demand) for config, demand in self.runs)
-        return replace(self, runs=runs)
+        return replace(self, runs=runs, claims=tuple(claim for claim in self.claims if not claim.of_source))
 
 
 @dataclass(frozen=True)
 class Text:
-    """What a lesson says in one language, Markdown.
+    """What a lesson says in one language, Markdown; numbers of its runs are fields, see `explorer.lessons.facts`.
 
     Attributes:
         title: its name.

@@ -28,6 +28,7 @@ class Measured(Result):
         accuracy_gap: training minus validation accuracy after the last epoch.
         gaps: validation minus training cross-entropy, one an epoch.
         accuracy_gaps: training minus validation accuracy, one an epoch.
+        train_accuracies: training accuracy, one an epoch.
     """
 
     first: float = math.nan
@@ -37,6 +38,7 @@ class Measured(Result):
     accuracy_gap: float = math.nan
     gaps: tuple[float, ...] = ()
     accuracy_gaps: tuple[float, ...] = ()
+    train_accuracies: tuple[float, ...] = ()
 
 
 def measured(history: pd.DataFrame, entry: Entry, score: Mapping[str, Any] | None = None) -> Measured | None:
@@ -66,4 +68,5 @@ def measured(history: pd.DataFrame, entry: Entry, score: Mapping[str, Any] | Non
         **vars(found), first=float(train.iloc[0]), train=float(train.iloc[-1]),
         by_heart=float(history["epoch"][known].min()) if known.any() else math.inf,
         above=int((history["loss"] > history["val_loss"]).sum()), accuracy_gap=float(accuracy_gaps.iloc[-1]),
-        gaps=tuple((history["val_crossentropy"] - train).tolist()), accuracy_gaps=tuple(accuracy_gaps.tolist()))
+        gaps=tuple((history["val_crossentropy"] - train).tolist()), accuracy_gaps=tuple(accuracy_gaps.tolist()),
+        train_accuracies=tuple(history["train_accuracy"].tolist()))

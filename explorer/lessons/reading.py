@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from explorer.contrast import number
 from explorer.lessons import Claim
-from explorer.lessons.measures import Measured
+from explorer.lessons.measures import BY_HEART, Measured
 from explorer.words import say
 
 # Measures that are counted, or so large that fractions say nothing.
@@ -21,7 +21,7 @@ def sentence(claim: Claim, names: Sequence[str], results: Sequence[Measured | No
         names, results: one a run of the lesson; `None` for a run that is not done.
         language: a key of `explorer.words.LANGUAGES`.
     """
-    measure = say(f"claim.measure.{claim.measure}", language, epoch=claim.epoch)
+    measure = say(f"claim.measure.{claim.measure}", language, epoch=claim.epoch, share=f"{BY_HEART:.0%}")
     said = say(f"claim.{claim.relation}", language, measure=measure, tolerance=f"{claim.tolerance:g}")
     values = ", ".join(f"{names[place]}: {_shown(claim.measure, value, language)}"
                        for place, value in zip(claim.runs, claim.values(results), strict=True))

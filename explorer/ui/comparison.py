@@ -214,7 +214,7 @@ def _words(engine: Engine, entries: Sequence[Entry], names: Sequence[str],
     else:
         said.append(t("comparison.no_results"))
     each = [[found.best for found in results[place] if found] for place in chosen]
-    said.append(contrast.seeds_sentence(*each, titles, language()))
+    said.append(contrast.seeds_sentence(*each, titles, language(), runs=len(entries)))
     st.markdown(shown(" ".join(filter(None, said))))
     if seeds == 1:
         held = cover.why_not(one.config, other.config)

@@ -9,7 +9,7 @@ from typing import Any
 import streamlit as st
 
 from explorer import data, links, naming
-from explorer.address import Parsed
+from explorer.address import Parsed, query
 from explorer.catalogue import DATASETS
 from explorer.config import ACTIVATIONS, DECAYING, DEFAULT_WEIGHT_DECAY, DEMAND_KINDS, INITIALIZERS, KINDS, OPTIMIZERS
 from explorer.engine import Engine
@@ -60,9 +60,10 @@ def show(engine: Engine) -> Parsed:
         _slider("dropout", 0.0, 0.9, 0.05, format="%.2f")
         _steps("epochs", [number for number in EPOCHS if number <= engine.settings.max_epochs])
         _settle_rows(engine)
+        asked = state.read(engine)
         for name, icon, draw in (("data", "database", _data), ("network", "hub", _network),
                                  ("training", "tune", _training)):
-            _folded(name, icon, draw, engine)
+            _folded(name, icon, draw, engine, asked)
         lessons.choose_language()
         found = state.read(engine)
         if found.config.parameters != before:
@@ -153,10 +154,11 @@ def _wait_for_hardware(engine: Engine, was_unknown: bool) -> None:
 # -- one widget each, with the title and the help of its field ------------------------------------------------
 
 
-def _folded(name: str, icon: str, draw: Callable[[Engine], None], engine: Engine) -> None:
+def _folded(name: str, icon: str, draw: Callable[[Engine], None], engine: Engine, asked: Parsed) -> None:
     """Controls that are folded; where all of them are hidden, no place for them.
 
-    They are sent once they are opened: what is not there, no move of another control draws again.
+    They are sent once they are opened: what is not there, no move of another control draws again. While they are
+    folded, those that have been moved are told, so that none is at work unseen.
     """
     if all(map(state.is_hidden, links.GROUPS[name])):
         return
@@ -164,6 +166,18 @@ def _folded(name: str, icon: str, draw: Callable[[Engine], None], engine: Engine
     if place.open:
         with place:
             draw(engine)
+        return
+    moved = query(asked.config, asked.demand)
+    words = [f"{naming.title(field, language())}: {_value(field, asked)}" for field in links.GROUPS[name]
+            if field in moved and not state.is_hidden(field)]
+    if words:
+        st.caption(t("controls.changed", settings=" · ".join(words)))
+
+
+def _value(field: str, asked: Parsed) -> str:
+    if field in DEMAND_KINDS:
+        return DEMAND_KINDS[field].text(getattr(asked.demand, field))
+    return naming.value(field, asked.config, language())
 
 
 def _is_drawn(name: str, more: dict[str, Any]) -> bool:

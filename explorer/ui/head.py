@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import streamlit as st
 
 from explorer import naming
@@ -10,9 +12,9 @@ from explorer.database import STORE_ERRORS
 from explorer.devices import DeviceError
 from explorer.engine import Engine, QueueFull
 from explorer.fields import FieldError, plain
-from explorer.ui import cover, state, visitor
+from explorer.ui import cover, lessons, runs, state, visitor
 from explorer.ui.guard import guarded
-from explorer.ui.speech import language, t, told
+from explorer.ui.speech import language, n, t, told
 from explorer.view import DONE, View
 from explorer.words import translated
 
@@ -42,9 +44,19 @@ def show(engine: Engine, config: RunConfig, demand: Demand, run_id: str, view: V
 def _buttons(engine: Engine, config: RunConfig, demand: Demand, run_id: str, view: View) -> None:
     held = cover.why_not(config)
     ask = {"on_click": _submit, "args": (engine, config, demand), "type": "primary", "disabled": bool(held)}
-    if view.is_live:
+    missing, live = lessons.stand(engine, config, demand)
+    if view.is_live and len(live) > 1:
+        st.button(n("live.stop_lesson", len(live)), key="stop", icon=":material/stop:", on_click=_stop,
+                  args=(engine, *live), help=t("live.stop.help"))
+    elif view.is_live:
         st.button(t("live.stop"), key="stop", icon=":material/stop:", on_click=_stop, args=(engine, run_id),
                   disabled=bool(view.run and view.run.stop), help=t("live.stop.help"))
+    elif missing and missing != [(config, demand)]:
+        # A lesson is about all of its runs: one alone would answer nothing.
+        held = cover.why_not(*(one for one, _ in missing))
+        st.button(n("live.train_lesson", len(missing)), key="train", icon=":material/play_arrow:", type="primary",
+                  on_click=_submit_all, args=(engine, missing), disabled=bool(held),
+                  help=held or t("live.train_lesson.help"))
     elif view.state == DONE:
         st.button(t("live.trained"), key="train", icon=":material/check:", disabled=True, help=t("live.trained.help"))
     elif view.reached:
@@ -70,6 +82,16 @@ def _submit(engine: Engine, config: RunConfig, demand: Demand) -> None:
     _draw_others()
 
 
+def _submit_all(engine: Engine, wanted: Sequence[tuple[RunConfig, Demand]]) -> None:
+    problem = runs.submit(engine, wanted)
+    if problem:
+        st.session_state["problem"] = problem
+    else:
+        st.session_state.setdefault("mine", {}).update((engine.run_id(config), (config, demand))
+                                                       for config, demand in wanted)
+    _draw_others()
+
+
 def _draw_others() -> None:
     """After a press: where other parts of the page show runs too, the whole of it is drawn."""
     shown = st.session_state
@@ -81,9 +103,10 @@ def _compare(config: RunConfig, demand: Demand) -> None:
     st.session_state["draw_whole_page"] = True
 
 
-def _stop(engine: Engine, run_id: str) -> None:
+def _stop(engine: Engine, *run_ids: str) -> None:
     try:
-        engine.stop(run_id)
+        for run_id in run_ids:
+            engine.stop(run_id)
     except STORE_ERRORS as error:
         st.session_state["problem"] = f"The run could not be stopped just now ({error}). Try again."
     _draw_others()
@@ -96,8 +119,9 @@ def elsewhere(engine: Engine, run_id: str) -> None:
     ended = [other for other, view in views.items() if not view.is_live]
     for other in ended[:-MOST_ENDED]:
         del mine[other], views[other]
-    if run_id in mine and not engine.look(run_id, mine[run_id][1]).is_live:
-        del mine[run_id]
+    for other in mine.keys() & ({run_id} | lessons.run_ids(engine)):
+        if not engine.look(other, mine[other][1]).is_live:
+            del mine[other]  # its end is seen where it is shown
     if not views:
         return  # even an empty part of the page takes room
     is_live = any(view.is_live for view in views.values())
@@ -105,9 +129,10 @@ def elsewhere(engine: Engine, run_id: str) -> None:
 
 
 def _left(engine: Engine, run_id: str, fresh: bool = False) -> dict[str, View]:
-    """How the visitor's runs stand, but for the one that is on the page."""
+    """How the visitor's runs stand, but for the one that is on the page, and a lesson's, which it compares."""
+    shown = {run_id} | lessons.run_ids(engine)
     return {other: engine.view(other, engine.sight(other, fresh), demand)
-            for other, (_, demand) in st.session_state.get("mine", {}).items() if other != run_id}
+            for other, (_, demand) in st.session_state.get("mine", {}).items() if other not in shown}
 
 
 @guarded

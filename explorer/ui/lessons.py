@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
+from dataclasses import replace
 
 import streamlit as st
 
 from explorer import comparison, lessons, naming
 from explorer.comparison import Entry
+from explorer.config import Demand, RunConfig
 from explorer.engine import Engine
-from explorer.lessons import FAILS, HOLDS, OPEN, SWITCHES, reading
+from explorer.lessons import FAILS, HOLDS, OPEN, SWITCHES, facts, reading
 from explorer.lessons.measures import Measured
 from explorer.lessons.presets import LESSONS
 from explorer.lessons.ready import ready_parts
-from explorer.ui import cover, predict, state
+from explorer.ui import cover, own, predict, runs, state
 from explorer.ui.speech import language, shown, t
+from explorer.view import DONE
 from explorer.words import LANGUAGES
 
 FREE = ""
@@ -42,14 +45,18 @@ def choose_language() -> None:
 
 def _opened(engine: Engine) -> None:
     st.session_state["lesson_part"] = 0
-    load(engine)
+    if st.session_state["lesson"] == FREE:
+        own.give_back(engine)
+    else:
+        load(engine)
 
 
 def load(engine: Engine, controls: bool = True) -> None:
     """Put the runs of the chosen part into the comparison, and the first of them into the controls."""
-    name = st.session_state["lesson"]
-    if name == FREE:
+    if st.session_state["lesson"] == FREE:
         return
+    if own.is_in_lesson():
+        own.keep_runs(engine)
     chosen = state.lesson(engine)
     st.session_state["compared"] = chosen.entries()
     st.session_state["compared_measure"] = chosen.measure
@@ -61,10 +68,12 @@ def load(engine: Engine, controls: bool = True) -> None:
 
 
 def load_asked(engine: Engine) -> None:
-    """Load the lesson that a new address asks for, if it does."""
+    """Load the lesson that a new address asks for, if it does; where it asks for none, the last one's view goes."""
     controls = st.session_state.pop("lesson_to_load", None)
     if controls is not None:
         load(engine, controls)
+    elif own.is_in_lesson() and st.session_state["lesson"] == FREE:
+        own.give_view_back()
 
 
 @st.cache_data(ttl=READY_SECONDS, show_spinner=False)
@@ -75,6 +84,30 @@ def _ready(_engine: Engine, home: str) -> dict[str, int]:
 def ready(engine: Engine) -> dict[str, int]:
     """The lessons that can be opened with nothing to train, each with the part that can."""
     return _ready(engine, str(engine.settings.home))
+
+
+def stand(engine: Engine, config: RunConfig, demand: Demand) -> tuple[list[tuple[RunConfig, Demand]], list[str]]:
+    """How the runs of the lesson stand, where the controls stand for one of them.
+
+    Returns:
+        Those that are neither trained nor training, and the ids of those that wait or train; nothing without a lesson,
+        and where the controls have been moved to a run outside it.
+    """
+    if st.session_state["lesson"] == FREE:
+        return [], []
+    wanted = [(entry.config, replace(entry.asked, device=demand.device)) for entry in state.lesson(engine).entries()]
+    if (config, demand) not in wanted:
+        return [], []
+    looked = list(zip(wanted, runs.look(engine, wanted), strict=True))
+    return ([one for one, view in looked if view.state != DONE and not view.is_live],
+            list(dict.fromkeys(engine.run_id(one[0]) for one, view in looked if view.is_live)))
+
+
+def run_ids(engine: Engine) -> set[str]:
+    """Of the runs of the lesson, which the comparison shows; none without a lesson."""
+    if st.session_state["lesson"] == FREE:
+        return set()
+    return {engine.run_id(entry.config) for entry in state.lesson(engine).entries()}
 
 
 def title(name: str) -> str:
@@ -95,20 +128,23 @@ def show(engine: Engine) -> None:
     if name == FREE:
         predict.forget()
         return
-    words, parts = lessons.text(name, language()), LESSONS[name]
+    parts, number = LESSONS[name], st.session_state["lesson_part"]
+    words = facts.filled(lessons.text(name, language()), state.lesson_parts(engine), number)
     with st.container(border=True, key="lesson_panel"):
         st.subheader(words.title, anchor=False)
         st.markdown(words.question)
         if len(parts) > 1 and not state.is_hidden("lesson"):
             # Two parts of one source differ in their runs, which then name them.
-            titles = [f"{number + 1}. {one.source or ' / '.join(comparison.names(one.entries(), language()))}"
-                      for number, one in enumerate(parts)]
+            titles = [f"{place + 1}. {one.source or ' / '.join(comparison.names(one.entries(), language()))}"
+                      for place, one in enumerate(parts)]
             st.segmented_control(t("lesson.choose"), range(len(parts)), key="lesson_part", required=True,
                                  label_visibility="collapsed", format_func=titles.__getitem__, on_change=load,
                                  args=(engine,), persist_state="session", disabled=state.is_locked("lesson"))
-        original = parts[st.session_state["lesson_part"]]
-        used = state.lesson(engine)
-        st.caption(t("lesson.source", source=original.source) if original.source else t("lesson.ours"))
+        original, used = parts[number], state.lesson(engine)
+        if original.source:
+            st.caption(t("lesson.source", source=original.source))
+        elif original.sources_say:
+            st.caption(t(f"lesson.ours.{original.sources_say}"))
         if used.datasets != original.datasets:
             st.caption(t("lesson.instead", dataset=naming.dataset(used.runs[0][0], language())))
         st.markdown(f"**{t('lesson.look')}:** {words.look}")

@@ -31,9 +31,9 @@ def show() -> None:
 
 
 def _form(lesson: str, part: int) -> None:
-    if "link_lesson" not in st.session_state:
-        # It begins with what the page shows.
-        st.session_state.update(link_lesson=lesson, link_part=part)
+    if st.session_state.get("link_for") != (lesson, part):
+        # It begins with what the page shows, and anew once that is another lesson.
+        st.session_state.update(link_lesson=lesson, link_part=part, link_for=(lesson, part))
     form, result = st.columns((3, 2), gap="large")
     with form:
         made = _choose()

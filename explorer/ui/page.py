@@ -4,7 +4,7 @@ import streamlit as st
 
 from explorer import data
 from explorer.settings import SettingError
-from explorer.ui import comparison, controls, engines, lessons, links, live, portrait, state, sweep, wall
+from explorer.ui import comparison, controls, engines, lessons, links, live, own, portrait, state, sweep, wall
 from explorer.ui.speech import t, told
 
 
@@ -32,6 +32,7 @@ def show() -> None:
         notices.warning("\n".join(f"- {told(message)}" for message in unsound))
     grid, unsound_grid = state.read_grid(engine, request.config)
     state.write_address(engine, request.config, request.demand, grid)
+    own.note(request.config, request.demand)
 
     with st.container():
         lessons.show(engine)

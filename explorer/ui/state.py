@@ -20,7 +20,7 @@ from explorer.config import (
 from explorer.engine import Engine
 from explorer.fields import FieldError
 from explorer.lessons import Part
-from explorer.lessons.presets import available
+from explorer.lessons.presets import all_available, available
 from explorer.ui.speech import browsers
 
 # Sizes by name, and the name of every other size; `hidden` itself is in the address.
@@ -76,6 +76,12 @@ def lesson(engine: Engine) -> Part:
     """The chosen part of the chosen lesson, as it is trained here, with the seed that an instructor has fixed."""
     state = st.session_state
     return available(state["lesson"], state["lesson_part"], engine.settings, state["lesson_seed"])
+
+
+def lesson_parts(engine: Engine) -> list[Part]:
+    """All parts of the chosen lesson, as they are trained here."""
+    state = st.session_state
+    return all_available(state["lesson"], engine.settings, state["lesson_seed"])
 
 
 def is_hidden(control: str) -> bool:
