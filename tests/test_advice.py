@@ -89,7 +89,7 @@ RUNS = [
         recovers),
     Run("keep", "learning_rate", digits(hidden=(64, 64, 64), optimizer="momentum", learning_rate=0.3), Demand(15),
         lowers_the_best),
-    Run("rising", "learning_rate", digits(hidden=(64, 64, 64), optimizer="momentum", learning_rate=0.2), Demand(8),
+    Run("rising", "learning_rate", digits(hidden=(64, 64, 64), optimizer="momentum", learning_rate=0.2), Demand(10),
         lowers_the_best),
     Run("weaker", "l1", digits(l1=0.1), Demand(8), leaves_chance),
     Run("weaker", "l1", digits(l1=0.005), Demand(15), lowers_the_best),
