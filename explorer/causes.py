@@ -48,8 +48,9 @@ CALM_BATCH, BATCH_SHARE = 2_048, 0.25
 # Training is smooth where it jitters by less than this share of what validation does; a training loss below this share
 # of validation's is memorized: it is smooth whatever the steps.
 SMOOTH_SHARE, MEMORIZED_SHARE = 0.5, 0.1
-# Moving averages of batch normalization take over a hundredth of the new a step (Keras's momentum of 0.99).
-LAG_STEPS = 100
+# Moving averages of batch normalization take over a hundredth of the new a step (Keras's momentum of 0.99); and a
+# network that has made fewer steps than this may simply not have come far.
+FEW_STEPS = 100
 LEAST_BATCH = 8
 PATIENCE = 5
 
@@ -185,9 +186,9 @@ def _doubled_samples(case: Case) -> int | None:
 
 
 def _smaller_batch(case: Case) -> int:
-    """The largest power of two that gives moving averages the steps that they need, or the least batch."""
+    """The largest power of two with which as many epochs make steps enough, or the least batch."""
     batch = case.config.batch_size
-    while batch > LEAST_BATCH and case.steps(batch) < LAG_STEPS:
+    while batch > LEAST_BATCH and case.steps(batch) < FEW_STEPS:
         batch = max(LEAST_BATCH, 2 ** math.floor(math.log2(batch - 1)))
     return batch
 
@@ -216,7 +217,7 @@ def _has_small_validation(case: Case) -> bool:
 CAUSES: tuple[Cause, ...] = (
     # Batch normalization's moving averages are behind the weights: what is measured is not yet the network.
     Cause("more_steps", "batch_size", (LAGGING,),
-          lambda case: case.steps() < LAG_STEPS <= case.steps(LEAST_BATCH), _smaller_batch),
+          lambda case: case.steps() < FEW_STEPS <= case.steps(LEAST_BATCH), _smaller_batch),
     Cause("no_batch_norm", "batch_norm", (LAGGING,), lambda case: case.config.batch_norm, lambda case: False),
     # Steps too large: training broke down, lost what it had learned, or rises with validation.
     Cause("slower", "learning_rate", (diagnosis.DIVERGED,), lambda case: True, _slower),
@@ -256,6 +257,8 @@ CAUSES: tuple[Cause, ...] = (
     Cause("wider", "hidden", POOR,
           lambda case: min(case.config.hidden) <= BOTTLENECK and case.has_learned_little,
           lambda case: tuple(max(units, ENOUGH_UNITS) for units in case.config.hidden)),
+    Cause("few_steps", "batch_size", (STUCK,), lambda case: case.steps() < FEW_STEPS <= case.steps(LEAST_BATCH),
+          _smaller_batch),
     # Validation jumps: it is measured on few examples, or the steps are large.
     Cause("more_validation", "validation", (JUMPING,),
           lambda case: case.has_smooth_training and _has_small_validation(case), lambda case: USUAL_SHARE),

@@ -106,6 +106,7 @@ RUNS = [
     Run("unsaturated", "activation", reviews(hidden=(16,) * 6, activation="sigmoid"), Demand(8), leaves_chance),
     Run("adaptive", "optimizer", digits(optimizer="sgd", batch_size=128), Demand(8), leaves_chance),
     Run("batch_norm", "batch_norm", reviews(hidden=(16,) * 8, optimizer="momentum"), Demand(10), leaves_chance),
+    Run("few_steps", "batch_size", RunConfig(dataset="digits", hidden=(4,)), Demand(4), lowers_the_best),
     Run("wider", "hidden", digits(hidden=(64, 1)), Demand(8), leaves_chance),
     Run("wider", "hidden", reviews(hidden=(2, 2)), Demand(10), lowers_the_best),
     Run("more_validation", "validation",

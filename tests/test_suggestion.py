@@ -85,6 +85,7 @@ USUAL = [
     (STUCK, {"hidden": (16,) * 6}, "batch_norm", "batch_norm", True),
     (STUCK, {"hidden": (64, 2)}, "wider", "hidden", (64, 16)),
     (SETTLED, {"hidden": (2, 2)}, "wider", "hidden", (16, 16)),
+    (STUCK, DIGITS, "few_steps", "batch_size", 256),
     (IMPROVING, {}, "longer", "epochs", 40),
     (IMPROVING, {"optimizer": "sgd", "num_words": 10, "hidden": (2,)}, "longer", "epochs", 40),
     (SMOOTH, {**DIGITS, "validation": 0.02, "learning_rate": 0.05}, "more_validation", "validation", 0.2),
@@ -156,7 +157,7 @@ def test_what_an_installation_does_not_allow_is_cut_or_left_out():
     assert suggest(OVERFITTED, small.with_(train_samples=2_000), Demand(20), TIGHT).field == "l2"
     few = small.with_(num_words=10)
     assert suggest(STUCK, few, Demand(20), replace(TIGHT, max_words=500)).config.num_words == 500
-    assert suggest(STUCK, few, Demand(20), replace(TIGHT, max_words=100)) is None
+    assert suggest(STUCK, few.with_(batch_size=32), Demand(20), replace(TIGHT, max_words=100)) is None
 
 
 # -- whatever the run ----------------------------------------------------------------------------------------
@@ -269,6 +270,7 @@ SAID = {
     "adaptive": lambda f, c, d, o: _is_poor(f) and c.optimizer == "sgd" and _rate(o.config) == 1,
     "batch_norm": lambda f, c, d, o: _is_poor(f) and len(c.hidden) >= 4 and not c.batch_norm,
     "wider": lambda f, c, d, o: _is_poor(f) and min(c.hidden) <= 2 < min(o.config.hidden),
+    "few_steps": lambda f, c, d, o: _is_poor(f) and _steps(f, c) < 100 <= _steps(f, o.config),
     "longer": lambda f, c, d, o: _falls(f) and f.epochs >= d.epochs < o.demand.epochs,
     "patience": lambda f, c, d, o: _falls(f) and f.epochs < d.epochs and f.epochs - f.best_epoch >= d.patience,
     "faster": lambda f, c, d, o: _falls(f) and f.epochs >= d.epochs and o.config.learning_rate > c.learning_rate,
