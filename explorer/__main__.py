@@ -6,7 +6,7 @@ import argparse
 import sys
 from importlib import import_module
 
-from explorer.database import StoreError
+from explorer.database import DamagedStore, StoreError
 from explorer.settings import SettingError, Settings
 
 COMMANDS = ("train", "warm", "runs", "doctor", "bench")
@@ -35,6 +35,9 @@ def main(arguments: list[str] | None = None) -> int:
     except SettingError as error:
         print(error, file=sys.stderr)
         return 2
+    except DamagedStore as error:
+        print(error, file=sys.stderr)
+        return 1
     except StoreError as error:
         print(f"EXPLORER_STORE: {error.why}. What was written is kept.", file=sys.stderr)
         return 1

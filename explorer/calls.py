@@ -23,12 +23,21 @@ UPDATE_PASSES = 8
 CARD_STEP, CARD_SPEED, CORE_WORK = 8e7, 50, 3e7
 
 
+# What a traced graph has not built in; everything else that a config holds is part of what makes it another graph.
+NOT_IN_A_GRAPH = (
+    # The data are fed to it. What it has built in of them is named by `shape`: how long an input is, how many classes
+    # there are, whether they are words, and how many steps a call takes.
+    "dataset", "num_words", "train_samples", "validation", "label_noise",
+    # First weights, masks and the order of the rows are drawn anew by `restart`.
+    "seed",
+    # Strengths and rate are variables, which `restart` sets. Whether there is a penalty at all is named by `shape`.
+    "l1", "l2", "learning_rate")
+
+
 def shape(config: RunConfig, rows: int, device: str) -> Hashable:
     """What a traced graph has built in: runs that agree in it can use the same `Course` one after another."""
-    return (config.inputs, config.outputs, config.info.is_words, config.hidden, config.activation, config.batch_norm,
-            config.initializer, bool(config.l1), bool(config.l2), config.regularize_output, config.dropout,
-            config.optimizer, config.weight_decay, config.batch_size, device,
-            steps_per_call(config, device, -(-rows // config.batch_size)))
+    return (config.key(without=NOT_IN_A_GRAPH), config.inputs, config.outputs, config.info.is_words,
+            bool(config.l1), bool(config.l2), device, steps_per_call(config, device, -(-rows // config.batch_size)))
 
 
 def measured_rows(config: RunConfig, members: int = 1) -> int:

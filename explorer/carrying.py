@@ -196,8 +196,7 @@ def _checked(archive: zipfile.ZipFile) -> tuple[list[Carried], dict[str, zipfile
 
 def _keep_state(archive: zipfile.ZipFile, member: zipfile.ZipInfo, carried: Carried, settings: Settings) -> bool:
     try:
-        epoch, arrays = scrutiny.state(archive, member, carried)
-        checkpoints.save(settings.checkpoints, carried.run_id, epoch, arrays)
+        checkpoints.save(settings.checkpoints, carried.run_id, *scrutiny.state(archive, member, carried))
     except (Refused, OSError):
         return False  # no room: the curve is here, and going on starts over
     checkpoints.hold_to_limit(settings, carried.run_id)

@@ -7,7 +7,8 @@ from typing import Any
 import altair as alt
 import pandas as pd
 
-from explorer.stopping import stopping_epoch
+from explorer.history import as_printed
+from explorer.stopping import best_epoch, stopping_epoch
 from explorer.vega import without_data
 from explorer.words import say
 
@@ -25,27 +26,37 @@ MOST_DOTS = 60
 START = {True: 0.7, False: 2.4}
 
 DATA = "history"
+COLUMNS = ("epoch", "train_crossentropy", "val_crossentropy", "train_accuracy", "val_accuracy")
+# What three of them are called where they hold what Keras prints.
+PRINTED_TITLES = {"train_crossentropy": "train_loss", "val_crossentropy": "val_loss", "train_accuracy": "train_running"}
 # What the chart calls the number of epochs that it has room for.
 LENGTH = "epochs"
 METRICS = ("crossentropy", "accuracy")
 
 
-def frame(history: pd.DataFrame, patience: int | None = None) -> pd.DataFrame:
+def frame(history: pd.DataFrame, patience: int | None = None, printed: bool = False) -> pd.DataFrame:
     """A history with the marks that the chart draws.
 
     Args:
         history: as from `explorer.history.table`.
         patience: of early stopping, if its stopping point is to be marked.
+        printed: whether the lines are what Keras prints (`explorer.history.as_printed`). The marks are those of what
+            was measured in either case: there is one best epoch, and one at which early stopping ends.
 
     Returns:
-        The columns that the charts use, and `mark`: `best`, `stop` or empty, one row an epoch.
+        The columns that the charts use, and where `best` and `stop` are marked; one row an epoch.
     """
-    shown = history[["epoch", "train_crossentropy", "val_crossentropy", "train_accuracy", "val_accuracy"]].copy()
-    shown["best"] = False
-    if shown["val_crossentropy"].notna().any():
-        shown.loc[shown["val_crossentropy"].idxmin(), "best"] = True
-    shown["stop"] = shown["epoch"] == (stopping_epoch(shown["val_crossentropy"].tolist(), patience) or -1)
+    curve = history["val_crossentropy"].tolist()
+    shown = (as_printed(history) if printed else history)[list(COLUMNS)].copy()
+    shown["best"] = shown["epoch"] == (best_epoch(curve) or -1)
+    shown["stop"] = shown["epoch"] == (stopping_epoch(curve, patience) or -1)
     return shown
+
+
+def titles(language: str, printed: bool = False) -> dict[str, str]:
+    """What the columns of `frame` are called."""
+    other = PRINTED_TITLES if printed else {}
+    return {name: say(f"data.{other.get(name, name)}", language) for name in (*COLUMNS, "best", "stop")}
 
 
 def curves(metric: str, epochs: int, classes: int = 2, language: str = "en",
@@ -57,7 +68,7 @@ def curves(metric: str, epochs: int, classes: int = 2, language: str = "en",
 
     Args:
         metric: `crossentropy` or `accuracy`.
-        epochs: how many are wanted; the axis goes so far from the start.
+        epochs: where the axis ends: while a run trains, how many are wanted, so that it goes so far from the start.
         classes: of the data; guessing reaches an accuracy of one in so many.
         language: of its words.
         printed: whether the table has what Keras prints (`explorer.history.as_printed`), which then is what the axis
@@ -173,3 +184,15 @@ def part_names(language: str) -> list[str]:
 def describe(metric: str, language: str = "en") -> str:
     """Text alternative of a chart; its points carry their numbers themselves."""
     return say("chart.describe", language, metric=say(f"metric.{metric}", language))
+
+
+def end(shown: int, wanted: int, is_live: bool) -> int:
+    """Where the axis of epochs ends: with the last one of a run that has ended, however many were asked for.
+
+    Args:
+        shown: epochs that there are.
+        wanted: epochs that are asked for.
+        is_live: whether more will come by themselves: then the axis has room for them from the start, for with each
+            other end the chart would be made anew.
+    """
+    return wanted if is_live or not shown else shown

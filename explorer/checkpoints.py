@@ -22,19 +22,25 @@ def path_of(folder: Path, run_id: str) -> Path:
     return folder / f"{run_id}.npz"
 
 
-def save(folder: Path, run_id: str, epoch: int, arrays: list[np.ndarray]) -> None:
+def save(folder: Path, run_id: str, epoch: int, arrays: list[np.ndarray],
+         best: list[np.ndarray] | None = None) -> None:
     """Write the state as a whole or not at all.
+
+    Args:
+        best: see `explorer.training.State`. They lie beside the state: who knows nothing of them reads it as ever.
 
     Raises:
         OSError: the disk is full or the folder cannot be written; an older checkpoint stays as it was.
     """
     with _whole(folder, run_id) as stream:
-        np.savez(stream, about=np.array(json.dumps({"run_id": run_id, "epoch": epoch, "arrays": len(arrays)})),
-                 **{f"v{number:04d}": array for number, array in enumerate(arrays)})
+        about = {"run_id": run_id, "epoch": epoch, "arrays": len(arrays), **({"best": len(best)} if best else {})}
+        np.savez(stream, about=np.array(json.dumps(about)),
+                 **{f"v{number:04d}": array for number, array in enumerate(arrays)},
+                 **{f"b{number:04d}": array for number, array in enumerate(best or ())})
 
 
-def load(folder: Path, run_id: str) -> tuple[int, list[np.ndarray]] | None:
-    """Epoch and arrays of a run, or `None` where there is no checkpoint.
+def load(folder: Path, run_id: str) -> tuple[int, list[np.ndarray], list[np.ndarray] | None] | None:
+    """Epoch, arrays and best weights of a run as `save` had them, or `None` where there is no checkpoint.
 
     Raises:
         ValueError: the file is damaged or belongs to another run.
@@ -47,7 +53,8 @@ def load(folder: Path, run_id: str) -> tuple[int, list[np.ndarray]] | None:
             about = json.loads(str(archive["about"]))
             if about["run_id"] != run_id:
                 raise ValueError("it belongs to another run")
-            return int(about["epoch"]), [archive[f"v{number:04d}"] for number in range(about["arrays"])]
+            best = [archive[f"b{number:04d}"] for number in range(about.get("best", 0))]
+            return int(about["epoch"]), [archive[f"v{number:04d}"] for number in range(about["arrays"])], best or None
     except Exception as error:  # a damaged file can fail anywhere inside the decoders
         raise ValueError(f"the checkpoint of run {run_id} is damaged: {error}") from error
 
@@ -76,7 +83,8 @@ def epoch_in(content: bytes, run_id: str) -> int:
             about = json.loads(str(archive["about"]))
             if about["run_id"] != run_id or int(about["epoch"]) < 1:
                 raise ValueError("it belongs to another run")
-            if any(archive[f"v{number:04d}"].dtype.kind not in "fiu" for number in range(about["arrays"])):
+            if any(archive[f"{kind}{number:04d}"].dtype.kind not in "fiu"
+                   for kind, count in (("v", about["arrays"]), ("b", about.get("best", 0))) for number in range(count)):
                 raise ValueError("it holds something else than numbers")
             return int(about["epoch"])
     except Exception as error:  # as above

@@ -16,7 +16,7 @@ from typing import Any
 
 from explorer import checkpoints, data, devices, libraries
 from explorer.config import RunConfig
-from explorer.database import insist
+from explorer.database import DamagedStore, insist
 from explorer.line import Line
 from explorer.record import Record, peak_mb
 from explorer.reporter import Reporter
@@ -31,9 +31,9 @@ MOST_GROWN_MB, MOST_RUNS = 800, 50
 WARM_UP_DELAY = 0.3
 # A database that is started anew does not cost a run what it has learnt.
 PATIENCE_SECONDS = 60.0
-# Exit codes that say more than that something went wrong: the disk took no more of what was trained; and the worker
-# ended the process, because it had taken more memory than it may.
-NO_SPACE, TOO_LARGE = 70, 71
+# Exit codes that say more than that something went wrong: the disk took no more of what was trained; the worker ended
+# the process, because it had taken more memory than it may; and the store is damaged, which is for the server to mend.
+NO_SPACE, TOO_LARGE, DAMAGED_STORE = 70, 71, 72
 
 
 def job_of(runs: Sequence[Run], device: str, label: str, threads: int, settings: Settings) -> dict[str, Any]:
@@ -124,7 +124,18 @@ def run(job: dict[str, Any], line: Line, desk: Desk) -> bool:
 
     Returns:
         Whether the process is fit for another job.
+
+    Raises:
+        SystemExit: what happened cannot be written into the store; the exit code says it.
     """
+    try:
+        return _run(job, line, desk)
+    except DamagedStore as error:
+        print(f"explorer: {error}", file=sys.stderr)
+        raise SystemExit(DAMAGED_STORE) from error
+
+
+def _run(job: dict[str, Any], line: Line, desk: Desk) -> bool:
     settings = Settings.from_dict({**job["settings"], "store": job.get("store", "")})
     store = Reporter(job, line) if job.get("reports") else RunStore(settings.store_place, PATIENCE_SECONDS)
     records = [Record(store, settings, line, *key, RunConfig.from_json(run["config"]), len(job["runs"]))
@@ -136,6 +147,8 @@ def run(job: dict[str, Any], line: Line, desk: Desk) -> bool:
     except data.DataError as error:
         for record in records:
             record.close(FAILED, str(error))
+    except DamagedStore:
+        raise
     except Exception as error:
         traceback.print_exc()
         if _is_full(error):

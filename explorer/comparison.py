@@ -14,6 +14,7 @@ from explorer.address import explain, parse, query
 from explorer.config import DEMAND_KINDS, KINDS, Demand, RunConfig
 from explorer.fields import FieldError, Number
 from explorer.settings import Settings
+from explorer.stopping import best_epoch
 from explorer.words import say
 
 # As many as there are colours that can be told apart.
@@ -72,6 +73,33 @@ class Entry:
         rest = history[history["epoch"] > self.again]
         return rest.assign(epoch=rest["epoch"] - self.again).reset_index(drop=True)
 
+    def score_of(self, epoch: int | None, scores: Iterable[Mapping[str, Any] | None],
+                 shown: pd.DataFrame) -> Mapping[str, Any] | None:
+        """The test score after an epoch that is shown of the run, where it is known.
+
+        Args:
+            epoch: as it is shown; `None` for none.
+            scores: of the run, by its own epochs.
+            shown: as from `shown`.
+        """
+        for score in filter(None, scores):
+            if epoch is not None and score["epoch"] == epoch + self.again:
+                return {**score, "epoch": epoch}
+        if epoch is not None and self.config.validation == "test":
+            # Validated on the test set, every epoch has its test score.
+            row = shown[shown["epoch"] == epoch].iloc[0]
+            return {"epoch": epoch, "test_crossentropy": float(row["val_crossentropy"]),
+                    "test_accuracy": float(row["val_accuracy"])}
+        return None
+
+    def result(self, shown: pd.DataFrame, scores: Iterable[Mapping[str, Any] | None],
+               device: str = "") -> Result | None:
+        """What the run reached in the epochs that are shown of it, see `result`."""
+        scores = list(scores)
+        last = int(shown["epoch"].iloc[-1]) if len(shown) else None
+        return result(shown, self.score_of(last, scores, shown), device,
+                      self.score_of(best_epoch(shown["val_crossentropy"]), scores, shown))
+
     def configs(self, seeds: int) -> list[RunConfig]:
         """The run itself, and the same with the seeds that follow its own."""
         return [self.config.with_(seed=(self.config.seed + step) % (KINDS["seed"].high + 1)) for step in range(seeds)]
@@ -93,6 +121,7 @@ class Result:
         device: that trained it.
         weights: sum of the absolute kernel weights after the last epoch.
         zeros: share of the kernel weights that are near zero then.
+        best_test_accuracy: after the best epoch, `None` where it is not known.
     """
 
     epochs: int
@@ -109,10 +138,18 @@ class Result:
     device: str = ""
     weights: float = float("nan")
     zeros: float = float("nan")
+    best_test_accuracy: float | None = None
 
 
-def result(history: pd.DataFrame, score: Mapping[str, Any] | None = None, device: str = "") -> Result | None:
-    """Read a history as from `explorer.history.table`; `None` where no epoch has a validation cross-entropy."""
+def result(history: pd.DataFrame, score: Mapping[str, Any] | None = None, device: str = "",
+           best_score: Mapping[str, Any] | None = None) -> Result | None:
+    """Read a history as from `explorer.history.table`; `None` where no epoch has a validation cross-entropy.
+
+    Args:
+        score: test score after its last epoch, where it is known.
+        device: that trained it.
+        best_score: test score after an epoch that may be its best one.
+    """
     if history.empty or not history["val_crossentropy"].notna().any():
         return None
     best = history.loc[history["val_crossentropy"].idxmin()]
@@ -122,7 +159,8 @@ def result(history: pd.DataFrame, score: Mapping[str, Any] | None = None, device
                   float(last["val_crossentropy"] - last["train_crossentropy"]), float(last["val_crossentropy"]),
                   float(last["val_accuracy"]), float(last["train_accuracy"]),
                   score["test_accuracy"] if score else None, float(history["seconds"].sum()), device,
-                  float(last["weights"]), float(last["zeros"]))
+                  float(last["weights"]), float(last["zeros"]),
+                  best_score["test_accuracy"] if best_score and best_score["epoch"] == best["epoch"] else None)
 
 
 # -- in the address ------------------------------------------------------------------------------------------

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass, fields, replace
+from collections.abc import Collection, Hashable
+from dataclasses import Field, dataclass, fields, replace
 from functools import cache
 from importlib import metadata
 from typing import Any
@@ -15,6 +16,12 @@ from explorer.fields import Choice, FieldError, Flag, Layers, Number, Share
 # Raise it when a room that trains (training, fast, layout, fused, stack, batches, model, prepare) changes what a
 # config computes: old runs then stay readable under their own identity, and nothing new is mistaken for them.
 TRAINING_VERSION = 2
+# The settings whose values always make an identity, whatever they are: those of the day on which identities became
+# sparse. It stays as it is for good; a setting that is added later is none of them, see `identity`.
+ALWAYS_IDENTIFYING = frozenset({
+    "dataset", "num_words", "train_samples", "label_noise", "validation", "hidden", "activation", "batch_norm",
+    "l1", "l2", "regularize_output", "dropout", "initializer", "optimizer", "learning_rate", "weight_decay",
+    "batch_size", "seed"})
 
 OPTIMIZERS = ("adam", "rmsprop", "sgd", "momentum", "adamw")
 ACTIVATIONS = ("relu", "tanh", "sigmoid", "elu", "selu", "gelu")
@@ -171,9 +178,30 @@ class RunConfig:
             (bool(self.l1), bool(self.l2)), "l1_l2"
         )
 
+    def key(self, without: Collection[str] = ()) -> Hashable:
+        """What two runs must have in common to share something that is made for one of them: a graph, data, a pace.
+
+        Every setting is part of it but those that are named, so that one which is added later, and which nobody has
+        thought of here, makes another key and never lends its value to another's run.
+
+        Args:
+            without: settings that may differ; who names them says why.
+
+        Raises:
+            ValueError: one of the names is no setting.
+        """
+        return _key(self, without)
+
+    def identifying(self) -> dict[str, Any]:
+        """The settings that make the identity, as JSON has them; see `identity`."""
+        return _sparse(self, {field.name for field in fields(self)})
+
     def canonical_json(self) -> str:
-        """The config in one form only: sorted names, numbers normalised."""
-        return json.dumps(asdict(self), sort_keys=True, separators=(",", ":"))
+        """The config in one form only: sorted names, numbers normalised; without what its identity is made without.
+
+        So an earlier version of the explorer, on the same database or with an export, reads what it knows.
+        """
+        return json.dumps(self.identifying(), sort_keys=True, separators=(",", ":"))
 
     def run_id(self, data_version: str) -> str:
         """Identity of the run: 16 hexadecimal digits.
@@ -181,13 +209,18 @@ class RunConfig:
         Args:
             data_version: fingerprint of the data set's content (`explorer.data.version`).
         """
-        return identity(asdict(self), data_version, TRAINING_VERSION, library_versions())
+        return _digest(self.identifying(), data_version, TRAINING_VERSION, library_versions())
 
     @classmethod
     def from_json(cls, text: str) -> RunConfig:
-        """Read what `canonical_json` wrote."""
+        """Read what `canonical_json` wrote, of this version or an earlier one."""
         values = json.loads(text)
         return cls(**{field.name: values[field.name] for field in fields(cls) if field.name in values})
+
+    @classmethod
+    def knows(cls, text: str) -> bool:
+        """Whether every setting that `canonical_json` has written is known here: a later version may set others."""
+        return set(json.loads(text)) <= {field.name for field in fields(cls)}
 
     def with_(self, **changes: Any) -> RunConfig:
         """The config with some values changed; defaults that hang on them follow."""
@@ -199,10 +232,47 @@ class RunConfig:
 
 
 def identity(config: dict[str, Any], data_version: str, training: int, libraries: dict[str, str]) -> str:
-    """The `run_id` of settings that some version of the explorer has trained; see `RunConfig.run_id`."""
-    values = {"config": config, "data": data_version, "training": training, "libraries": libraries}
+    """The `run_id` of settings that some version of the explorer has trained; see `RunConfig.run_id`.
+
+    It is sparse: of the settings that an earlier version did not have, only those enter it whose value is not the one
+    that a run has which does not name them. So a setting that is added changes the identity of no run that has been
+    trained without it, in whatever store, file name, export or address that identity stands; and each of its other
+    values makes a run of its own. The settings of `ALWAYS_IDENTIFYING` enter it always, as they have from the first.
+
+    Args:
+        config: settings by name, as JSON has them; later ones at their default or left out are the same run.
+    """
+    try:
+        known = RunConfig.from_json(json.dumps(config))
+    except (ValueError, TypeError, KeyError):
+        return _digest(config, data_version, training, libraries)  # of a version whose settings this one cannot read
+    kept = _sparse(known, config)
+    return _digest({name: value for name, value in config.items()
+                    if name in kept or name not in RunConfig.__dataclass_fields__}, data_version, training, libraries)
+
+
+def _sparse(config: RunConfig, given: Collection[str]) -> dict[str, Any]:
+    def is_default(field: Field) -> bool:
+        # What a setting is where it is not given may hang on others: the config itself says what it would be.
+        value = getattr(config, field.name)
+        return value == field.default or getattr(replace(config, **{field.name: field.default}), field.name) == value
+
+    return {field.name: getattr(config, field.name) for field in fields(config) if field.name in given
+            and (field.name in ALWAYS_IDENTIFYING or not is_default(field))}
+
+
+def _digest(settings: dict[str, Any], data_version: str, training: int, libraries: dict[str, str]) -> str:
+    values = {"config": settings, "data": data_version, "training": training, "libraries": libraries}
     text = json.dumps(values, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _key(values: Any, without: Collection[str]) -> Hashable:
+    names = {field.name for field in fields(values)}
+    unknown = set(without) - names
+    if unknown:
+        raise ValueError(f"{', '.join(sorted(unknown))}: no fields of {type(values).__name__}")
+    return tuple((name, getattr(values, name)) for name in sorted(names - set(without)))
 
 
 @dataclass(frozen=True)
@@ -222,6 +292,10 @@ class Demand:
     def __post_init__(self) -> None:
         for name, kind in DEMAND_KINDS.items():
             object.__setattr__(self, name, kind.check(name, getattr(self, name)))
+
+    def key(self, without: Collection[str] = ()) -> Hashable:
+        """What two demands must have in common for one to stand for the other; as `RunConfig.key`."""
+        return _key(self, without)
 
 
 @cache

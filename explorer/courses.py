@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from explorer import calls, fast, stack, training
+from explorer import calls, fast, stack, stacking, training
 from explorer.config import Demand, RunConfig
 from explorer.data.prepare import Prepared
 from explorer.data.rows import Examples, WordRows
@@ -30,7 +30,7 @@ class Courses:
 
     def stack(self, members: Sequence[RunConfig], data: Prepared, device: str = "cpu") -> stack.Stack:
         """As `explorer.stack.Stack`."""
-        return self._hand_out(stack.shape(members, len(data.train), device), stack.Stack, members, data, device)
+        return self._hand_out(stacking.shape(members, len(data.train), device), stack.Stack, members, data, device)
 
     def _hand_out(self, key: Hashable, make: Callable[..., Any], wanted: Any, data: Prepared, device: str) -> Any:
         kept = self._kept.pop(key, None)

@@ -21,11 +21,31 @@ class StoreError(Exception):
     Args:
         said: what may be shown to anybody.
         why: more for the operator; no password in it.
+
+    Attributes:
+        says_all: whether it is whole sentences, with what to do, that need nothing around them.
     """
+
+    says_all = False
 
     def __init__(self, said: str, why: str = ""):
         super().__init__(said)
         self.why = why or said
+
+
+class DamagedStore(StoreError):
+    """A file that is no sound database any more; it lies where it lay, as it is.
+
+    Args:
+        path: the file.
+    """
+
+    says_all = True
+    BEGINS = "The store of runs is damaged"
+
+    def __init__(self, path: Path):
+        super().__init__(f"{self.BEGINS}: {path}. It was left as it is. Start the explorer's server anew, which keeps "
+                         "this file under another name and begins a new store.")
 
 
 # What a store raises that cannot be read or written just now, be it a file or a database.
@@ -96,14 +116,19 @@ class Database:
     """One SQLite file (WAL; one host, local disk).
 
     An instance may be used by several threads and processes at a time; each call opens its own short
-    transaction. A file that is damaged is set aside under another name, never deleted; `set_aside` then
-    holds that name.
+    transaction.
 
     Args:
         path: the file; it and its folder are made if need be.
+        may_set_aside: whether a file that is damaged is set aside under another name, never deleted, and a new one
+            begun; `set_aside` then holds that name. That is for a server that starts: it alone can say so to all who
+            come, while whoever opens the file beside it would take it from under those that write to it.
+
+    Raises:
+        DamagedStore: the file is damaged, and is left as it is.
     """
 
-    def __init__(self, path: Path):
+    def __init__(self, path: Path, may_set_aside: bool = False):
         self.path = Path(path)
         self.where = str(path)
         self.set_aside: Path | None = None
@@ -115,7 +140,9 @@ class Database:
                 self._open()
             except sqlite3.OperationalError:
                 raise  # locked, read-only, out of space or too new: nothing is wrong with the content
-            except sqlite3.DatabaseError:
+            except (sqlite3.DatabaseError, DamagedStore) as error:
+                if not may_set_aside:
+                    raise DamagedStore(self.path) from error
                 self._put_aside()
                 self._open()
         # Never used. Whoever is the last to close the file has to write all of it back and remove its journal: with
@@ -154,11 +181,17 @@ class Database:
 
     @contextmanager
     def read(self) -> Iterator[sqlite3.Connection]:
-        db = self._connect()
+        db = None
         try:
+            db = self._connect()
             yield db
+        except sqlite3.DatabaseError as error:
+            if getattr(error, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+                raise DamagedStore(self.path) from error
+            raise
         finally:
-            db.close()
+            if db is not None:
+                db.close()
 
     @contextmanager
     def write(self, lasting: bool = False) -> Iterator[sqlite3.Connection]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import signal
 
-from explorer.child import NO_SPACE, TOO_LARGE
+from explorer.child import DAMAGED_STORE, NO_SPACE, TOO_LARGE
+from explorer.database import DamagedStore
 from explorer.settings import Settings
 
 KEPT = "Every finished epoch is kept; Continue goes on from there."
@@ -16,6 +17,8 @@ def of_child(code: int, settings: Settings) -> str:
     """What is said of a run whose child ended with this exit code and has not closed it."""
     if code == NO_SPACE:
         return f"The disk became full, or failed, while this run was training: free some space on it. {KEPT}"
+    if code == DAMAGED_STORE:
+        return str(DamagedStore(settings.store_path))
     if code == TOO_LARGE and not settings.max_memory_mb:  # a limit of the machine where it was trained
         return ("The training process took more memory than one may take on its machine: use fewer units, fewer words "
                 "or fewer training examples.")

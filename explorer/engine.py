@@ -22,14 +22,16 @@ from explorer.config import Demand, RunConfig, library_versions
 from explorer.database import STORE_ERRORS
 from explorer.devices import DeviceError, Hardware
 from explorer.everybody import Everybody
-from explorer.fields import plain
 from explorer.limits import require
 from explorer.owners import owner_of
+from explorer.queueing import QueueFull
 from explorer.settings import Settings
 from explorer.sight import Sight, Sights
 from explorer.store import FAILED, QUEUED, RUNNING, STOPPED, Run, RunStore
 from explorer.view import DONE, View, look
 from explorer.worker_process import WorkerProcess
+
+__all__ = ["Engine", "QueueFull"]
 
 TICK_SECONDS = 0.1
 # While nothing of its own runs, an engine looks this often for what other programs have queued.
@@ -44,10 +46,6 @@ MOST_MEASURED = 300
 LONGEST_PAUSE = 60.0
 
 
-class QueueFull(RuntimeError):
-    """More runs wait than this installation allows, of all or of one person."""
-
-
 class Engine:
     """One for each process that wants runs trained; several may share a store.
 
@@ -59,20 +57,22 @@ class Engine:
         warm: start the worker at once, so that it is warm when the first run comes; without, it is started with
             the first run that this engine takes.
         own_only: take no runs but those submitted here; for a program that will not stay.
+        may_set_aside: whether this is a server's start, in which a damaged store is set aside and a new one begun.
 
     Attributes:
         places: runs trained side by side; on a cluster as many as its workers offer.
         forecasts: where waiting runs stand.
+        is_ready: whether there is a worker, and it has said that it is ready.
         trouble: why nothing goes on just now, empty while all is well.
     """
 
-    def __init__(self, settings: Settings, *, warm: bool = True, own_only: bool = False):
+    def __init__(self, settings: Settings, *, warm: bool = True, own_only: bool = False, may_set_aside: bool = False):
         self.settings = settings
         if settings.scheduler:
             cluster.require()
         self.places = 0 if settings.scheduler else settings.runs_at_once
         settings.home.mkdir(parents=True, exist_ok=True)
-        self.store = RunStore(settings.store_place)
+        self.store = RunStore(settings.store_place, may_set_aside=may_set_aside)
         self.wall = Everybody(self.store.latest, self.run_id)
         self._sights = Sights(self.store.snapshot)
         self.hardware: Hardware | None = None
@@ -87,7 +87,9 @@ class Engine:
         self.trouble = ""
         self._wake, self._look, self._closing = threading.Event(), threading.Event(), threading.Event()
         self._worker: WorkerProcess | Cluster | None = None
-        self._deaths, self._not_before, self._why_broken = 0, 0.0, ""
+        # How many workers have died since one was ready, or has begun a run.
+        self.is_ready, self._deaths = False, 0
+        self._not_before, self._why_broken = 0.0, ""
         self._warm_at = time.monotonic() if warm else math.inf
         self._threads = [threading.Thread(target=loop, name=name, daemon=True)
                          for name, loop in (("engine", self._loop), ("watch", self._watch))]
@@ -96,8 +98,13 @@ class Engine:
 
     @property
     def is_broken(self) -> bool:
-        """Whether the training process does not start, so that nothing can be trained."""
-        return self.hardware is None and self._deaths >= MOST_DEATHS
+        """Whether the training process does not start, or no longer does, so that nothing can be trained.
+
+        What waits is then given up, and so is what is asked for until it starts again. Only where a cluster has been
+        there and is gone for a while, runs wait for it: `why_broken` says so.
+        """
+        is_missing = self.hardware is None if self.settings.scheduler else not self.is_ready
+        return is_missing and self._deaths >= MOST_DEATHS
 
     @property
     def why_broken(self) -> str:
@@ -137,21 +144,14 @@ class Engine:
         if self.hardware:
             devices.choose(demand.device, self.hardware, allowed=self.settings.device)
         run_ids = [self.run_id(config) for config in configs]
-        wanted, more = {}, 0
-        for run_id, config in zip(run_ids, configs, strict=True):
-            run, epochs, scores = self.store.snapshot(run_id)
-            if look(run, epochs, scores, demand).state != DONE and run_id not in wanted:
-                wanted[run_id] = config
-                more += not (run and run.is_live)
-        person = person or self._owner.name
-        with self._asking:  # the queue is dealt out when all are in it
-            if more:
-                self._require_room(more, person)
-            for run_id, config in wanted.items():
-                if self._own_only:
-                    self._mine.add(run_id)
-                self.store.request(run_id, config, demand, library_versions(), person)
+        wanted = {run_id: config for run_id, config in dict(zip(run_ids, configs, strict=True)).items()
+                  if look(*self.store.snapshot(run_id), demand).state != DONE}
         if wanted:
+            with self._asking:  # what is this program's own is known to be so before the queue is dealt out
+                self.store.request_all(wanted, demand, library_versions(), person or self._owner.name,
+                                       self.settings.max_queue, self.settings.max_queued_per_person)
+                if self._own_only:
+                    self._mine.update(wanted)
             self._wake.set()
         return run_ids
 
@@ -195,17 +195,6 @@ class Engine:
         finally:
             self._owner.release()
             self.store.close()
-
-    def _require_room(self, more: int, person: str) -> None:
-        queued, most = self.store.waiting(), self.settings.max_queue
-        if queued + more > most:
-            raise QueueFull(f"{plain(queued)} runs are waiting, and {plain(most)} may wait here. "
-                            "Try again in a while.")
-        own, most = self.store.waiting_for(person), self.settings.max_queued_per_person
-        if own + more > most:
-            raise QueueFull(f"Expected at most {plain(most)} waiting runs of one person, received {plain(more)} more "
-                            f"beside {plain(own)} that wait. Wait until some of them are trained, stop some, or ask "
-                            "for fewer.")
 
     # -- the loop -------------------------------------------------------------------------------------
 
@@ -345,8 +334,12 @@ class Engine:
             return
         # A worker that is started ahead of the first run has the time to prepare the data that a page opens with.
         words = [*(["ahead"] if self._warm_at < math.inf else []), *(["database"] if self.settings.store else [])]
-        self._worker = WorkerProcess(
-            self.settings.home / "worker.log", [json.dumps(self.settings.as_dict()), *words], self._hear)
+        try:
+            self._worker = WorkerProcess(
+                self.settings.home / "worker.log", [json.dumps(self.settings.as_dict()), *words], self._hear)
+        except OSError as error:  # no more processes, no memory, no log: as bad as one that dies at once
+            _complain(f"explorer: the training process cannot be started ({error})")
+            self._bury(1)
 
     def _hear(self, message: dict[str, Any]) -> None:
         self._post.append(message)
@@ -371,8 +364,11 @@ class Engine:
         event = message["event"]
         if event == "ready":
             self.hardware = Hardware.from_dict(message["hardware"])
-            if "places" in message:
-                self._deaths, self.places, self._why_broken = 0, message["places"], ""
+            self.is_ready, self._why_broken = True, ""
+            self.places = message.get("places", self.places)
+            # One that has been handed a run before it was ready has yet to show that it can begin it.
+            if "places" in message or not len(self._charges):
+                self._deaths = 0
         elif event == "started":
             self._deaths = 0
             self._charges.started(message)
@@ -385,13 +381,17 @@ class Engine:
         elif event == "died":
             if message.get("why", "") not in ("", self._why_broken):
                 _complain(f"explorer: {message['why']}")
-            self._why_broken = message.get("why", "")
-            self._charges.lose(self._why_broken or endings.of_worker(message["code"]), self._deaths <= MOST_DEATHS)
-            self._worker = None
-            if self.settings.scheduler:
-                self.places = 0
-            self._deaths += 1
-            self._not_before = time.monotonic() + min(LONGEST_PAUSE, 0.5 * 2**self._deaths)
+            self._bury(message["code"], message.get("why", ""))
+
+    def _bury(self, code: int, why: str = "") -> None:
+        """The worker has died: let its runs go, and wait the longer before another is started the more have died."""
+        self._why_broken = why
+        self._charges.lose(why or endings.of_worker(code), self._deaths <= MOST_DEATHS)
+        self._worker, self.is_ready = None, False
+        if self.settings.scheduler:
+            self.places = 0
+        self._deaths += 1
+        self._not_before = time.monotonic() + min(LONGEST_PAUSE, 0.5 * 2**self._deaths)
 
 
 def _complain(text: str) -> None:

@@ -9,12 +9,13 @@ import altair as alt
 import pandas as pd
 
 from explorer.charts import STOP_COLOUR, ticks
-from explorer.vega import without_data
+from explorer.vega import fitted, without_data
 from explorer.words import say
 
 SELECTION = "guessed"
 DATA = "strip"
-STRIP_HEIGHT = 72
+# Pixels, without the axis and with it.
+STRIP_HEIGHT, AXIS_HEIGHT = 72, 62
 # Wide and pale under the curves, so that a measured line on the same epoch stays in sight.
 BAND_WIDTH, BAND_OPACITY = 8, 0.28
 # Below the labels of the best epoch and of early stopping.
@@ -34,6 +35,11 @@ def frame(epochs: int, guess: int | None, turn: int, language: str) -> pd.DataFr
     return pd.DataFrame({"epoch": numbers, "from": [n - 0.5 for n in numbers], "to": [n + 0.5 for n in numbers],
                          "turn": turn, "guess": [n == guess for n in numbers],
                          "label": [say("predict.guess", language, epoch=n) for n in numbers]})
+
+
+def titles(language: str) -> dict[str, str]:
+    """What the columns of `frame` are called."""
+    return {name: say(f"data.{name}", language) for name in ("epoch", "from", "to", "turn", "guess", "label")}
 
 
 def strip(epochs: int, colour: str, language: str) -> dict[str, Any]:
@@ -58,17 +64,15 @@ def strip(epochs: int, colour: str, language: str) -> dict[str, Any]:
     labels = [
         guess.transform_filter(f"datum.epoch {compare} {epochs / 2}")
         .mark_text(align=align, dx=dx, fontSize=13, fontWeight=600, color=colour)
-        .encode(x=middle, y=alt.YValue(STRIP_HEIGHT / 2), text="label:N")
+        .encode(x=middle, y=alt.YValue({"expr": "height / 2"}), text="label:N")
         for compare, align, dx in (("<=", "left", 9), (">", "right", -9))]
     hint = (base.transform_joinaggregate(made="max(guess)").transform_filter("datum.epoch == 1 && !datum.made")
             .mark_text(fontSize=14, color=STOP_COLOUR)
             .encode(x=alt.XValue({"expr": "width / 2"}),
-                    y=alt.YValue(STRIP_HEIGHT / 2), text=alt.TextValue(say("predict.click", language))))
+                    y=alt.YValue({"expr": "height / 2"}), text=alt.TextValue(say("predict.click", language))))
     # The cells lie on top: whatever is drawn, it is they that are pointed at.
     made = alt.layer(
-        hint, rule, *labels, cells, height=STRIP_HEIGHT, width="container",
-        # What stands below the strip must not be taken from its height.
-        autosize=alt.AutoSizeParams(type="fit-x", contains="padding"),
+        hint, rule, *labels, cells, height=STRIP_HEIGHT + AXIS_HEIGHT, width="container", autosize=fitted(),
         config=alt.Config(view=alt.ViewConfig(stroke=STOP_COLOUR)))
     return without_data(made)
 

@@ -10,10 +10,12 @@ import altair as alt
 import pandas as pd
 
 from explorer.sweep import DONE, EMPTY, MOVING, WAITING, Grid, Standing, number, state_words
-from explorer.vega import without_data
+from explorer.vega import distinct, fitted, without_data
 from explorer.words import say
 
 CELL_HEIGHT = 52
+# Pixels above and below the cells: axis and legend, and the title of the rows.
+AROUND_HEIGHT, TITLE_HEIGHT = 132, 14
 # Space for the axis, the legend and the titles around the cells.
 MARGIN_WIDTH, CELL_WIDTH, LEAST_WIDTH = 120, 100, 340
 # Without the darkest tenth, so that the worst cell stands out from a dark page too.
@@ -62,11 +64,27 @@ def frame(grid: Grid, standings: Sequence[Standing], epochs: int, measure: str =
             "note": reached if one.epochs and one.state != DONE else "",
             "kind": "moving" if moves else _KINDS.get(one.state, "trouble"),
             "opened": cell == opened, "settings": grid.words(cell, language), "best": one.best,
-            "best_epoch": one.best_epoch, "gap": one.gap, "accuracy": one.accuracy, "epochs": reached,
+            "best_epoch": one.best_epoch, "gap": one.gap, "accuracy": one.accuracy,
+            "test_accuracy": one.test_accuracy, "epochs": reached,
         })
-    made = pd.DataFrame(rows).astype({name: "float64" for name in ("value", "best", "best_epoch", "gap", "accuracy")})
+    made = pd.DataFrame(rows).astype({name: "float64" for name in ("value", "best", "best_epoch", "gap", "accuracy",
+                                                                    "test_accuracy")})
     made.insert(5, "shade", made["value"].clip(*_fences(made["value"])))
     return made
+
+
+# What is told of a run under a name of its own.
+_TOLD = ("state", "best", "best_epoch", "gap", "accuracy", "test_accuracy", "epochs")
+
+
+def titles(grid: Grid, language: str = "en") -> dict[str, str]:
+    """What the columns of `frame` are called."""
+    found = {name: say(f"data.{name}", language)
+             for name in ("cell", "shade", "value", "text", "note", "kind", "opened")}
+    found |= {name: say(f"sweep.cell.{name}", language) for name in _TOLD}
+    found |= {"settings": say("sweep.cell.run", language), "across": grid.across.title(language),
+              "down": grid.down.title(language) if grid.down else say("sweep.nothing", language)}
+    return distinct(found)
 
 
 def _fences(values: pd.Series) -> tuple[float, float]:
@@ -110,8 +128,8 @@ def chart(grid: Grid, measure: str = "best", language: str = "en") -> alt.LayerC
     angle = {"expr": f"width < {30 * columns} ? 270 : 0"}
     page_ink = {"expr": f"luminance(background) > 0.4 ? '{DARK_INK}' : '{LIGHT_INK}'"}
     told = {"settings:N": "run", "state:N": "state", "epochs:N": "epochs", "best:Q": "best",
-            "best_epoch:Q": "best_epoch", "accuracy:Q": "accuracy", "gap:Q": "gap"}
-    formats = {"best:Q": ".4f", "best_epoch:Q": "d", "accuracy:Q": ".1%", "gap:Q": ".4f"}
+            "best_epoch:Q": "best_epoch", "accuracy:Q": "accuracy", "test_accuracy:Q": "test_accuracy", "gap:Q": "gap"}
+    formats = {"best:Q": ".4f", "best_epoch:Q": "d", "accuracy:Q": ".1%", "test_accuracy:Q": ".1%", "gap:Q": ".4f"}
     tooltip = [alt.Tooltip(field, title=say(f"sweep.cell.{name}", language), format=formats.get(field, alt.Undefined))
                for field, name in told.items()]
     clicked = alt.selection_point(name=SELECTION, fields=["cell"], on="click", toggle="true", clear=False)
@@ -144,9 +162,9 @@ def chart(grid: Grid, measure: str = "best", language: str = "en") -> alt.LayerC
     notes = base.transform_filter("datum.kind != 'done'").mark_text(
         fontSize=11, dy=10, color=page_ink, cursor="pointer").encode(
         text=alt.condition(roomy, "note:N", alt.value("")))
-    # What stands around the cells must not be taken from their height.
-    return alt.layer(cells, outlines, ring, done, others, notes, height=CELL_HEIGHT * rows, width="container",
-                     autosize=alt.AutoSizeParams(type="fit-x", contains="padding"))
+    around = AROUND_HEIGHT + (6 * longest if longest * columns > 40 else 0) + (TITLE_HEIGHT if grid.down else 0)
+    return alt.layer(cells, outlines, ring, done, others, notes, height=CELL_HEIGHT * rows + around,
+                     width="container", autosize=fitted())
 
 
 def spec(grid: Grid, measure: str = "best", language: str = "en") -> dict[str, Any]:

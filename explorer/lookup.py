@@ -58,8 +58,7 @@ class Lookup:
             held: how many epochs of each the asker has; only later ones are read.
 
         Returns:
-            Those that are known: the run, its further epochs with the numbers in `BRIEF` alone, and its scores
-            by their epochs alone.
+            Those that are known: the run, its further epochs with the numbers in `BRIEF` alone, and its scores.
         """
         if not configs:
             return {}
@@ -69,8 +68,9 @@ class Lookup:
             rows = {row["run_id"]: row for row in db.execute(f"SELECT * FROM runs WHERE run_id IN ({marks})", wanted)}
             further = _further(db, {run_id: held.get(run_id, 0) for run_id in wanted}, BRIEF[1:])
             scores: dict[str, dict[int, Any]] = {}
-            for run_id, epoch in db.execute(f"SELECT run_id, epoch FROM scores WHERE run_id IN ({marks})", wanted):
-                scores.setdefault(run_id, {})[epoch] = {}
+            for run_id, epoch, metrics in db.execute(
+                    f"SELECT run_id, epoch, metrics FROM scores WHERE run_id IN ({marks})", wanted):
+                scores.setdefault(run_id, {})[epoch] = json.loads(metrics)
         return {run_id: (read_run(rows[run_id], config), [dict(zip(BRIEF, epoch)) for epoch in further[run_id]],
                          scores.get(run_id, {})) for run_id, config in configs.items() if run_id in rows}
 

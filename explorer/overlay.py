@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import altair as alt
+import numpy as np
 import pandas as pd
 
 from explorer.charts import DASHES, HEIGHT, part_names, ticks
-from explorer.vega import without_data
+from explorer.vega import distinct, fitted, without_data
 from explorer.words import say
 
 # Eight that can be told apart, readable on white and on near-black alike; the first is that of a single run.
@@ -23,6 +26,11 @@ MOST_NAMED = 2
 # A curve that the legend has not singled out stays in sight.
 FADED = 0.12
 PANEL_HEIGHT = 240
+# Pixels around the plot: below it the axis, and a row of the legend for each run; above it what the dashes mean.
+AXIS_HEIGHT, ROW_HEIGHT, TOP_HEIGHT = 70, 17, 28
+# Pixels of a letter in the legend, and its width as a share of them: of a Korean one and of another.
+SMALLEST, LARGEST = 8, 14
+WIDE, NARROW = 0.95, 0.47
 DATA = "overlay"
 # What lies on the vertical axis; the first two have a line for training and one for validation.
 MEASURES = ("crossentropy", "accuracy", "gap", "penalty", "weights", "zeros")
@@ -108,24 +116,76 @@ def frame(histories: Sequence[pd.DataFrame], measure: str, width: int = 1,
     return pd.concat(found, axis=1).sort_index().rename_axis("epoch").reset_index()
 
 
+def span_of(frames: Sequence[pd.DataFrame], log: bool = False) -> tuple[float, float]:
+    """The values that the vertical axes of several charts have in common: 0 to 1 where all fit, else to the next round
+    number beyond the greatest. It changes seldom while runs train: with each other one the charts are made anew.
+
+    Args:
+        frames: as from `frame`, one a chart.
+        log: whether the axes are logarithmic; they begin with the round number below the least positive value.
+    """
+    values = np.concatenate([one.drop(columns="epoch").to_numpy(np.float64).ravel() for one in frames] or [[]])
+    values = values[np.isfinite(values) & ((values > 0) if log else True)]
+    if not len(values):
+        return (0.1, 1.0) if log else (0.0, 1.0)
+    top = max(1.0, _round(values.max(), up=True))
+    if log:
+        return min(0.1, _round(values.min(), up=False)), top
+    return -_round(-values.min(), up=True) if values.min() < 0 else 0.0, top
+
+
+def _round(value: float, up: bool) -> float:
+    """The next number up or down that is 1, 2 or 5 times a power of ten."""
+    power = 10.0 ** math.floor(math.log10(value))
+    steps = [float(f"{digit * power:.6g}") for digit in (1, 2, 5, 10)]
+    return next(step for step in steps if step >= value) if up else next(s for s in reversed(steps) if s <= value)
+
+
+def without_place(frame: pd.DataFrame) -> int:
+    """How many values of a frame a logarithmic axis has no place for: those that are not positive."""
+    return int((frame.drop(columns="epoch") <= 0).sum().sum())
+
+
+def titles(frame: pd.DataFrame, lines: Sequence[Line], measure: str, language: str = "en",
+           published: Sequence[str] = ()) -> dict[str, str]:
+    """What the columns of a frame are called: the run and the side, `16-16 · validation`, or the run and the measure
+    where that has but one; the edges of a band say which.
+
+    Args:
+        frame, lines, measure, published: as of `frame` and `chart`.
+    """
+    said = {"t": say("metric.training", language), "v": say("metric.validation", language)}
+    if measure not in TWO_SIDED:
+        said = {"v": say(f"metric.{measure}", language)}
+    ends = {"": "", "low": f" · {say('data.lowest', language)}", "high": f" · {say('data.highest', language)}"}
+    found = {"epoch": say("data.epoch", language)}
+    for column in frame.columns[1:]:
+        source, part, end, number = re.fullmatch(r"(p?)([tv])(low|high|)(\d+)", column).groups()
+        name = published[int(number)] if source else lines[int(number)].name
+        found[column] = f"{name} · {said[part]}{ends[end]}"
+    return distinct(found)
+
+
 def chart(lines: Sequence[Line], measure: str, epochs: int, classes: int = 2, log_x: bool = False, log_y: bool = False,
-          bands: bool = False, language: str = "en", published: Sequence[str] = (), unit: bool = False,
-          printed: bool = False, sides: str = "both", height: int = HEIGHT) -> alt.LayerChart:
+          bands: bool = False, language: str = "en", published: Sequence[str] = (),
+          span: tuple[float, float] | None = None, printed: bool = False, sides: str = "both",
+          height: int = HEIGHT) -> alt.LayerChart:
     """All runs over the epochs; a click in the legend singles one out, and pointing at an epoch tells all values.
 
     Args:
         lines: the runs that are in sight.
         measure: a name in `MEASURES`.
-        epochs: how far the axis goes.
+        epochs: where the axis ends.
         classes: of the data: guessing reaches an accuracy of one in so many.
         log_x, log_y: whether the axes are logarithmic; shares never are, and what is not positive is then left out.
         bands: whether the table has them.
         language: of its words.
         published: names of published curves that are laid under the runs, see `frame`.
-        unit: whether the vertical axis goes from 0 to 1, so that several charts compare.
+        span: least and greatest value of the vertical axis, which holds all that is drawn, see `span_of`, so that
+            several charts compare; without one it fits this chart.
         printed: whether the histories have what Keras prints, which then is what the axis says.
         sides: which of the two lines of each run are drawn, a name in `SIDES`.
-        height: in pixels.
+        height: of the plot, in pixels; axis and legends come on top, and in full screen all of it fits the window.
 
     Returns:
         A chart without data, for a table as from `frame`.
@@ -136,14 +196,15 @@ def chart(lines: Sequence[Line], measure: str, epochs: int, classes: int = 2, lo
               axis=alt.Axis(values=ticks(epochs), format="d", grid=False, labelOverlap=True),
               scale=alt.Scale(type="log", domain=[1, max(2, epochs)], nice=False) if log_x
               else alt.Scale(domain=[1, max(2, epochs)], nice=False, padding=6))
-    log_y = log_y and measure not in SHARES and not unit
-    y_axis = _y_axis("loss" if printed and measure == "crossentropy" else measure, classes, log_y, unit, language)
+    log_y = log_y and measure not in SHARES
+    y_axis = _y_axis("loss" if printed and measure == "crossentropy" else measure, classes, log_y, span, language)
     y = alt.Y("value:Q", **y_axis)
     names = [line.name for line in lines]
     colour = alt.Color("run:N", title=None, sort=None,
                        scale=alt.Scale(domain=names, range=[COLOURS[line.colour] for line in lines]),
-                       legend=alt.Legend(orient="bottom", columns=1, labelLimit=420, symbolType="stroke",
-                                         symbolStrokeWidth=3))
+                       legend=alt.Legend(orient="bottom", columns=1, symbolType="stroke", symbolStrokeWidth=3,
+                                         labelLimit={"expr": "max(width - 20, 100)"},
+                                         labelFontSize=_font_size(names)))
     chosen = alt.selection_point(name="isolated", fields=["run"], bind="legend")
     shown = alt.OpacityValue(**alt.condition(chosen, alt.value(1), alt.value(FADED)))
     base = alt.Chart(alt.NamedData(DATA))
@@ -184,15 +245,21 @@ def chart(lines: Sequence[Line], measure: str, epochs: int, classes: int = 2, lo
     if measure in TWO_SIDED:
         for number, name in enumerate(published):
             layers[:0] = _published(base, number, name, parts, y_axis, len(published) <= MOST_NAMED)
-    # The legends must not be taken from the height of the plot.
+    around = AXIS_HEIGHT + len(lines) * ROW_HEIGHT + (TOP_HEIGHT if measure in TWO_SIDED else 0)
     return alt.layer(
-        *layers, hover, encoding=alt.SharedEncoding(x=x), height=height, width="container",
-        autosize=alt.AutoSizeParams(type="fit-x", contains="padding"))
+        *layers, hover, encoding=alt.SharedEncoding(x=x), height=height + around, width="container", autosize=fitted())
 
 
-def _y_axis(measure: str, classes: int, log: bool, unit: bool, language: str) -> dict[str, Any]:
-    if unit:
-        scale, axis = alt.Scale(domain=[0, 1], clamp=True), alt.Axis(format="~g", tickCount=6)
+def _font_size(names: Sequence[str]) -> dict[str, str]:
+    """So large that the longest name has its place below the plot, on a telephone too."""
+    longest = max(sum(WIDE if ord(letter) > 0x1100 else NARROW for letter in name) for name in names)
+    return {"expr": f"max({SMALLEST}, min({LARGEST}, (width - 20) / {longest:.2f}))"}
+
+
+def _y_axis(measure: str, classes: int, log: bool, span: tuple[float, float] | None, language: str) -> dict[str, Any]:
+    if span:
+        scale = alt.Scale(type="log" if log else "linear", domain=list(span), nice=False)
+        axis = alt.Axis(format=".0%" if measure in SHARES else "~g", tickCount=6)
     elif measure == "zeros":
         scale, axis = alt.Scale(domain=alt.DomainUnionWith(unionWith=[0.0, 1.0])), alt.Axis(format=".0%", tickCount=6)
     elif measure == "accuracy":
@@ -213,8 +280,7 @@ def _published(base: alt.Chart, number: int, name: str, parts: Sequence[str],
     for part in parts:
         line, dash = f"p{part}{number}", DASHES[_NAMES[part]]
         kept = base.transform_filter(f"isValid(datum['{line}'])").encode(y=alt.Y(f"{line}:Q", **y_axis))
-        found.append(kept.mark_line(strokeWidth=1.2, color=PUBLISHED_COLOUR, strokeDash=dash, clip=True,
-                                    aria=False))
+        found.append(kept.mark_line(strokeWidth=1.2, color=PUBLISHED_COLOUR, strokeDash=dash, aria=False))
     if named:
         last = kept.transform_joinaggregate(last="max(epoch)").transform_filter("datum.epoch == datum.last")
         found.append(last.mark_text(align="right", baseline="bottom", dy=-3, fontSize=10, color=PUBLISHED_COLOUR,

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from explorer.samples import MARKS, Sample
-from explorer.vega import without_data
+from explorer.vega import fitted, without_data
 from explorer.words import say
 
 DATA = "sample"
@@ -23,6 +23,8 @@ MOST_COLUMNS = 200
 # Pixels.
 CELL_HEIGHT = {25: 22, 50: 18, 100: 12, MOST_COLUMNS: 6}
 TALLEST = 480
+# What the page puts below every chart.
+PADDING = 20
 IMAGE_SIDE = 280
 # In the picture of so few pixels a side, each shows its number.
 MOST_NUMBERED = 8
@@ -65,7 +67,7 @@ def vector(inputs: int, language: str = "en") -> alt.LayerChart:
     """
     across = columns(inputs)
     rows = -(-inputs // across)
-    height = max(40, min(TALLEST, rows * CELL_HEIGHT[across]))
+    height = PADDING + max(40, min(TALLEST - PADDING, rows * CELL_HEIGHT[across]))
     x = alt.X("x:Q", title=None, axis=None, scale=alt.Scale(domain=[0, across], nice=False))
     # Its rows are named by the index of their first cell.
     step = max(1, -(-rows // 5))
@@ -83,7 +85,13 @@ def vector(inputs: int, language: str = "en") -> alt.LayerChart:
                  alt.Tooltip("index:Q", title=say("portrait.tip.index", language), format=",d")])
     return alt.layer(
         ground, lit, height=height, width="container", view=alt.ViewBackground(stroke=None),
-        autosize=alt.AutoSizeParams(type="fit-x", contains="padding"))
+        autosize=fitted())
+
+
+def vector_titles(language: str = "en") -> dict[str, str]:
+    """What the columns of `vector_frame` are called."""
+    return {**{name: say(f"data.{name}", language) for name in ("kind", "x", "y", "x2", "y2")},
+            **{name: say(f"portrait.tip.{name}", language) for name in ("index", "word")}}
 
 
 def image_frame(sample: Sample | None) -> pd.DataFrame:
@@ -93,6 +101,12 @@ def image_frame(sample: Sample | None) -> pd.DataFrame:
     side = len(sample.pixels)
     y, x = np.divmod(np.arange(side * side), side)
     return pd.DataFrame({"x": x, "y": y, "before": sample.pixels.ravel(), "after": sample.scaled.ravel()})
+
+
+def image_titles(language: str = "en") -> dict[str, str]:
+    """What the columns of `image_frame` are called."""
+    names = {"x": "column", "y": "row", "before": "before", "after": "after"}
+    return {name: say(f"portrait.tip.{word}", language) for name, word in names.items()}
 
 
 def image(side: int, scale: int, scaled: bool, language: str = "en") -> alt.LayerChart:

@@ -8,10 +8,16 @@ from contextlib import AbstractContextManager
 from typing import Any
 
 from explorer import turns
+from explorer.config import RunConfig
+from explorer.fields import plain
 from explorer.stored import FAILED, QUEUED, RUNNING, STOPPED, Run, Work, read_run, read_work
 
 # Of those who want one run so many are kept. Who comes later watches it all the same.
 MOST_WISHES = 500
+
+
+class QueueFull(RuntimeError):
+    """More runs wait than this installation allows, of all or of one person."""
 
 
 class Queue:
@@ -116,13 +122,38 @@ class Queue:
     def waiting(self) -> int:
         """How many runs wait."""
         with self._read() as db:
-            return db.execute("SELECT COUNT(*) FROM runs WHERE status = ?", (QUEUED,)).fetchone()[0]
+            return _waiting(db)
 
     def waiting_for(self, person: str) -> int:
         """How many runs wait because this person was the first to ask for them."""
         with self._read() as db:
-            return db.execute("SELECT COUNT(*) FROM runs JOIN wishes USING (run_id) WHERE status = ? AND person = ? "
-                              "AND first = 1", (QUEUED, person)).fetchone()[0]
+            return _waiting_for(db, person)
+
+
+def require_room(db: Any, more: int, person: str, most: int | None, most_own: int | None) -> None:
+    """See to it that so many more runs may wait, if any; in the transaction that puts them into the queue.
+
+    Args:
+        most, most_own: how many may wait, of all and of this person; any number where it is `None`.
+
+    Raises:
+        QueueFull: they may not.
+    """
+    if more and most is not None and (queued := _waiting(db)) + more > most:
+        raise QueueFull(f"{plain(queued)} runs are waiting, and {plain(most)} may wait here. Try again in a while.")
+    if more and most_own is not None and (own := _waiting_for(db, person)) + more > most_own:
+        raise QueueFull(f"Expected at most {plain(most_own)} waiting runs of one person, received {plain(more)} more "
+                        f"beside {plain(own)} that wait. Wait until some of them are trained, stop some, or ask "
+                        "for fewer.")
+
+
+def _waiting(db: Any) -> int:
+    return db.execute("SELECT COUNT(*) FROM runs WHERE status = ?", (QUEUED,)).fetchone()[0]
+
+
+def _waiting_for(db: Any, person: str) -> int:
+    return db.execute("SELECT COUNT(*) FROM runs JOIN wishes USING (run_id) WHERE status = ? AND person = ? "
+                      "AND first = 1", (QUEUED, person)).fetchone()[0]
 
 
 def add_wish(db: Any, run_id: str, person: str, is_first: bool) -> None:
@@ -163,9 +194,14 @@ def _order(db: Any, only: Iterable[str] | None, most: int | None) -> list[tuple[
 
 
 def _readable(db: Any, run_id: str) -> Run | None:
-    """A waiting run; one whose settings cannot be read is given up instead."""
+    """A waiting run; one whose settings cannot be read is given up instead.
+
+    One that sets what only a later version knows is left to that: here it would be trained as if it did not, under the
+    same identity.
+    """
+    row = db.execute("SELECT * FROM runs WHERE run_id = ?", (run_id,)).fetchone()
     try:
-        return read_run(db.execute("SELECT * FROM runs WHERE run_id = ?", (run_id,)).fetchone())
+        return read_run(row) if RunConfig.knows(row["config"]) else None
     except (ValueError, TypeError, KeyError) as error:
         db.execute("UPDATE runs SET status = ?, message = ? WHERE run_id = ?",
                    (FAILED, f"This version of the explorer cannot read the run's settings ({error}).", run_id))

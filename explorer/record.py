@@ -36,7 +36,7 @@ class Record:
         kept = partial(store.kept, run_id, attempt) if isinstance(store, Reporter) else None
         self.keeper = Keeper(settings, run_id, CHECKPOINT_SHARE / company, kept)
         self._began = time.monotonic()
-        self._phase, self._score, self._is_closed = "", None, False
+        self._phase, self._scores, self._is_closed = "", {}, False
 
     def demands(self) -> Sequence[Demand]:
         return insist(self.store.run, self.run_id).demands
@@ -57,7 +57,7 @@ class Record:
             elif kind == "epoch":
                 insist(self.store.write_epoch, *key, values)
             else:
-                self._score = values  # stored with the end, see `RunStore.end`
+                self._scores[values["epoch"]] = values  # stored with the end, see `RunStore.end`
         except Superseded:
             self._is_closed = True
 
@@ -79,21 +79,28 @@ class Record:
         message = self.keeper.finish(outcome.state)
         said = self._line.asked((self.run_id, self.attempt))
         if outcome.reason == "finished":
-            self.close(FINISHED, message, score=self._score)
+            self.close(FINISHED, message, scored=outcome.state.epoch)
         elif outcome.reason == "diverged":
-            self.close(DIVERGED, diverged(self.config, outcome.state.epoch))
+            self.close(DIVERGED, diverged(self.config, outcome.state.epoch), scored=outcome.state.epoch)
         elif said:
             self.close(said, message or farewell(said), obeyed=True)
         else:
             self.close(STOPPED, f"Stopped after {self.settings.max_seconds:,} seconds, the most one run may train "
                                 "at a time here; Continue goes on from there.")
 
-    def close(self, status: str, message: str, obeyed: bool = False, score: dict[str, Any] | None = None) -> None:
+    def close(self, status: str, message: str, obeyed: bool = False, scored: int = 0) -> None:
+        """Leave the end of the run in the store, once.
+
+        Args:
+            scored: the last epoch of a run whose test scores have been taken.
+        """
         if not self._is_closed:
             self._is_closed = True
             if status == INTERRUPTED and self._engine_lives():
                 return  # the process between has died, or is about to end: the engine knows which, and says so
-            insist(self.store.end, self.run_id, self.attempt, status, message, peak_mb(), obeyed, score)
+            best = [score for epoch, score in self._scores.items() if epoch < scored]
+            insist(self.store.end, self.run_id, self.attempt, status, message, peak_mb(), obeyed,
+                   self._scores.get(scored), *best)
 
     def _engine_lives(self) -> bool:
         if isinstance(self.store, Reporter):
@@ -130,7 +137,7 @@ class Keeper:
     def _save(self, state: Any) -> None:
         began = time.monotonic()
         try:
-            checkpoints.save(self._settings.checkpoints, self._run_id, state.epoch, state.arrays)
+            checkpoints.save(self._settings.checkpoints, self._run_id, state.epoch, state.arrays, state.best)
             checkpoints.hold_to_limit(self._settings, self._run_id)
             self._kept, self._failure = state.epoch, ""
             if self._tell:

@@ -85,9 +85,9 @@ class Reporter:
         self._tell("kept", run_id, attempt, {"epoch": epoch})
 
     def end(self, run_id: str, attempt: int, status: str, message: str = "", peak_mb: float = 0.0,
-            obeyed: bool = False, score: dict[str, Any] | None = None) -> None:
+            obeyed: bool = False, score: dict[str, Any] | None = None, best: dict[str, Any] | None = None) -> None:
         self._tell("end", run_id, attempt, {"status": status, "message": message, "peak_mb": peak_mb,
-                                            "obeyed": obeyed, "score": score})
+                                            "obeyed": obeyed, "score": score, "best": best})
 
     def close(self) -> None:
         """There is nothing to close."""

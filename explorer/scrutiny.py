@@ -7,7 +7,7 @@ import json
 import math
 import re
 import zipfile
-from dataclasses import fields
+from dataclasses import asdict, fields
 from typing import Any
 
 import numpy as np
@@ -19,7 +19,8 @@ from explorer.store import DIVERGED, FINISHED, STOPPED, Carried
 
 # What one run may hold: more is refused before it is unpacked.
 MOST_RUN = 32 << 20
-# A checkpoint holds each parameter and at most three numbers of the optimizer for it, of four bytes, and little else.
+# A checkpoint holds each parameter, at most two numbers of the optimizer for it, the parameter as it was after the best
+# epoch, each of four bytes, and little else.
 BYTES_A_PARAMETER, BYTES_BESIDES = 16, 1 << 20
 MOST_ARRAYS = 200
 # Columns that runs of an earlier day do not have.
@@ -66,7 +67,7 @@ def run(values: Any, run_id: str) -> Carried:
         sound = RunConfig.from_json(json.dumps(config))
     except (ValueError, TypeError, KeyError, OverflowError) as error:
         raise Refused(f"config: {str(error)[:200]}") from error
-    canonical = json.loads(sound.canonical_json())
+    canonical = json.loads(json.dumps(asdict(sound)))
     _require(all(type(canonical[name]) is type(value) and canonical[name] == value
                  for name, value in config.items()), "config", "settings in their canonical form")
     versions = values.get("versions")
@@ -114,29 +115,37 @@ def _scores(rows: Any, epochs: int) -> dict[int, dict[str, Any]]:
     return found
 
 
-def state(archive: zipfile.ZipFile, member: zipfile.ZipInfo, carried: Carried) -> tuple[int, list[np.ndarray]]:
-    """Epoch and arrays of a checkpoint: plain numbers, as many as its network has. Raises: Refused: it holds others."""
+def state(archive: zipfile.ZipFile, member: zipfile.ZipInfo,
+          carried: Carried) -> tuple[int, list[np.ndarray], list[np.ndarray] | None]:
+    """Epoch, arrays and best weights of a checkpoint: plain numbers, as many as its network has.
+
+    Raises:
+        Refused: it holds others.
+    """
     config = RunConfig.from_json(carried.config)
     most = BYTES_A_PARAMETER * config.parameters + BYTES_BESIDES
     if member.file_size > most:
         raise Refused(f"its checkpoint would unpack to {member.file_size:,} bytes")
     try:
         with zipfile.ZipFile(io.BytesIO(archive.read(member))) as inner:
-            if sum(info.file_size for info in inner.infolist()) > most or len(inner.infolist()) > MOST_ARRAYS + 1:
+            if sum(info.file_size for info in inner.infolist()) > most or len(inner.infolist()) > 2 * MOST_ARRAYS + 1:
                 raise Refused("its checkpoint would unpack to more than its network has")
             about = json.loads(str(_array(inner, "about")))
             epoch, count = _whole(about, "epoch", 1, len(carried.epochs)), _whole(about, "arrays", 1, MOST_ARRAYS)
             _require(about.get("run_id") == carried.run_id, "checkpoint", "one of this run")
             arrays = [_array(inner, f"v{number:04d}") for number in range(count)]
+            kept = _whole({"best": 0, **about}, "best", 0, count)
+            best = [_array(inner, f"b{number:04d}") for number in range(kept)]
     except Refused:
         raise
     except Exception as error:  # a hostile file can fail anywhere inside the decoders
         raise Refused(f"its checkpoint is damaged ({type(error).__name__})") from error
-    _require(all(array.dtype.kind in "fiu" for array in arrays), "checkpoint", "numbers")
+    _require(all(array.dtype.kind in "fiu" for array in (*arrays, *best)), "checkpoint", "numbers")
+    _require([one.shape for one in best] == [one.shape for one in arrays[:kept]], "checkpoint", "one of this network")
     widths = (config.inputs, *config.hidden, config.outputs)
     kernels = [array.shape for array in arrays if array.ndim == 2]
     _require(kernels[:len(widths) - 1] == list(zip(widths, widths[1:])), "checkpoint", "one of this architecture")
-    return epoch, arrays
+    return epoch, arrays, best or None
 
 
 def _array(archive: zipfile.ZipFile, name: str) -> np.ndarray:

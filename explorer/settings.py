@@ -37,6 +37,8 @@ class UnusableStore(SettingError):
 
 def unusable_store(settings: Settings, error: Exception, to_visitors: bool = False) -> UnusableStore:
     """What is said where the store cannot be opened; visitors are not told where a database is."""
+    if getattr(error, "says_all", False):  # see `explorer.database.StoreError`
+        return UnusableStore(str(error))
     if settings.store and not isinstance(error, OSError):
         if to_visitors:
             return UnusableStore(f"EXPLORER_STORE: expected a PostgreSQL database that can be used ({error}).")

@@ -13,14 +13,14 @@ of its own, so a member can be continued alone.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from explorer import calls, fast, stacking
+from explorer import calls, fast
 from explorer.batches import fit_order
 from explorer.config import RunConfig
 from explorer.costs import costs, hits
@@ -65,7 +65,7 @@ class Stacked(fast.Looped):
         self.begin(members, networks)
 
     def begin(self, members: Sequence[RunConfig], networks: Sequence[keras.Sequential]) -> None:
-        """Take over the weights of these networks, and the strengths of these configs, which agree in `shape`."""
+        """Take over the weights of these networks, and the strengths of these configs, alike in `stacking.shape`."""
         kernels, biases, norms = _joint(networks)
         for variable, values in zip((*self._kernels, *self._biases), (*kernels, *biases), strict=True):
             variable.assign(values)
@@ -173,7 +173,7 @@ class Stack:
             numbers + [tf.TensorSpec((None, *a.shape[1:]), a.dtype) for a in fitted.measured], autograph=False)
 
     def restart(self, members: Sequence[RunConfig], data: Prepared) -> None:
-        """Begin with other members of the same `shape`, without tracing anything anew; see `Course.restart`."""
+        """Begin with others of the same `stacking.shape`, without tracing anything anew; see `Course.restart`."""
         # The members' own layers are in the graph: theirs are the masks.
         for inner, config in {id(inner): (inner, config) for inner, config in zip(self._networks, members)}.values():
             redraw(inner, config)
@@ -210,6 +210,29 @@ class Stack:
                 *(tf.constant(number) for number in (first, last, part.batch_size)), *part.measured)]
             between()
         return totals.T / part.rows
+
+    def measure_with(self, name: str, weights: Mapping[int, Sequence[np.ndarray]]) -> np.ndarray:
+        """As `measure`, with other weights for some members; afterwards all is as it was, to the last bit.
+
+        Args:
+            weights: of members by their number, the arrays of their own networks.
+        """
+        held = {id(joint): (joint, np.asarray(joint.value.numpy())) for joint in self.model.variables}
+        other = {key: np.array(values) for key, (_, values) in held.items()}
+        touched = set()
+        for member, arrays in weights.items():
+            inner = self._networks[member]
+            for joint, array in zip(self.model.joined(inner), arrays, strict=True):
+                if joint is not None:
+                    self.model.part(other[id(joint)], member)[...] = array
+                    touched.add(id(joint))
+        try:
+            for key in touched:
+                held[key][0].assign(other[key])
+            return self.measure(name)
+        finally:
+            for key in touched:
+                held[key][0].assign(held[key][1])
 
     def states(self) -> list[list[np.ndarray]]:
         """Each member's arrays as `explorer.training.State` has them for a run of its own; views of what all share."""
@@ -270,8 +293,3 @@ def _joint(networks: Sequence[keras.Sequential]) -> tuple[list[np.ndarray], list
 
 _SUMS = {"l1": _absolute_sums, "l2": _square_sums}
 
-
-def shape(members: Sequence[RunConfig], rows: int, device: str) -> Hashable:
-    """What a traced graph has built in: members that agree in it can use the same `Stack` after others."""
-    return (calls.shape(stacking.key(members[0]), rows, device), tuple(config.dropout for config in members),
-            *(any(getattr(config, name) for config in members) for name in _SUMS))

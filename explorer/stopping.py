@@ -8,6 +8,23 @@ from collections.abc import Iterable, Sequence
 from explorer.config import Demand
 
 
+def best_epoch(val_crossentropy: Iterable[float | None]) -> int | None:
+    """The best epoch of a run, the same wherever one is named: that with the lowest unpenalised validation
+    cross-entropy in inference mode, the first of several, whatever else is on display.
+
+    Args:
+        val_crossentropy: one value an epoch, from epoch 1 on; `None`, NaN and infinity are no epoch's best.
+
+    Returns:
+        The epoch, counted from 1, or `None` if no epoch has a value.
+    """
+    best, found = math.inf, None
+    for epoch, value in enumerate(val_crossentropy, start=1):
+        if value is not None and value < best:
+            best, found = value, epoch
+    return found
+
+
 def stopping_epoch(val_crossentropy: Sequence[float | None], patience: int | None) -> int | None:
     """The epoch after which early stopping ends a run.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from typing import Any
 from explorer.config import Demand, RunConfig
 from explorer.database import Database
 from explorer.lookup import Lookup, epochs_of
-from explorer.queueing import Queue, add_wish, forget_wishes
+from explorer.queueing import Queue, add_wish, forget_wishes, require_room
 from explorer.stopping import satisfied
 from explorer.stored import (
     DIVERGED,
@@ -56,15 +56,19 @@ class RunStore(Lookup, Queue):
     Args:
         place: a file, see `explorer.database.Database`, or an address, see `explorer.postgres.Postgres`.
         patience: how long to wait for a database that does not answer, in seconds.
+        may_set_aside: whether this is the start of a server, see `explorer.database.Database`.
+
+    Raises:
+        sqlite3.Error, StoreError: it cannot be opened; a damaged file is a `DamagedStore`.
     """
 
-    def __init__(self, place: Path | str, patience: float = 0.0):
+    def __init__(self, place: Path | str, patience: float = 0.0, may_set_aside: bool = False):
         if str(place).startswith(("postgresql:", "postgres:")):
             from explorer.postgres import Postgres
 
             self.database: Any = Postgres(str(place), patience)
         else:
-            self.database = Database(Path(place))
+            self.database = Database(Path(place), may_set_aside)
         self._read, self._write = self.database.read, self.database.write
 
     @property
@@ -80,41 +84,54 @@ class RunStore(Lookup, Queue):
 
     def request(self, run_id: str, config: RunConfig, demand: Demand, versions: dict[str, str],
                 person: str = "") -> Run:
-        """Ask for a run; one that is queued or running already takes the further demand along.
-
-        Args:
-            person: who asks; any text that is the same for all wishes of one person, and no other's.
-        """
-        with self._write(lasting=not self._covers(run_id, demand)) as db:
-            found = db.execute("SELECT status, demands FROM runs WHERE run_id = ?", (run_id,)).fetchone()
-            if found and found["status"] in (QUEUED, RUNNING):
-                demands = _merged([*read_demands(found["demands"]), demand])
-                # Who asks for it now takes back a stop that is not yet carried out; `end` heeds it.
-                db.execute("UPDATE runs SET demands = ?, stop = 0 WHERE run_id = ?", (dump_demands(demands), run_id))
-            elif found:
-                db.execute(
-                    "UPDATE runs SET status = ?, demands = ?, ticket = ?, stop = 0, message = '', phase = '', "
-                    "progress = '{}' WHERE run_id = ?", (QUEUED, dump_demands([demand]), _next_ticket(db), run_id))
-            else:
-                db.execute(
-                    "INSERT INTO runs (run_id, config, versions, created_at, status, demands, ticket) "
-                    "VALUES (?, ?, ?, ?, ?, ?, ?)",
-                    (run_id, config.canonical_json(), json.dumps(versions), time.time(), QUEUED,
-                     dump_demands([demand]), _next_ticket(db)))
-            is_live = bool(found) and found["status"] in (QUEUED, RUNNING)
-            add_wish(db, run_id, person, is_first=not is_live)
-            _event(db, run_id, "requested", json.dumps(asdict(demand)))
+        """Ask for one run, however many wait; see `request_all`."""
+        self.request_all({run_id: config}, demand, versions, person)
         return self.run(run_id)
 
-    def _covers(self, run_id: str, demand: Demand) -> bool:
-        """Whether a run waits or trains already for as much: a class that presses the same button need not wait for
+    def request_all(self, configs: Mapping[str, RunConfig], demand: Demand, versions: dict[str, str], person: str = "",
+                    most: int | None = None, most_own: int | None = None) -> None:
+        """Ask for several runs, for all of them or for none: one that waits or trains takes the further demand along.
+
+        All is one transaction, the look at how many wait among it: whoever else asks comes before or after.
+
+        Args:
+            configs: the runs by their `run_id`.
+            person: who asks; any text that is the same for all wishes of one person, and no other's.
+            most, most_own: how many runs may wait, of all and of this person; any number by default. A run that waits
+                or trains already counts for nothing.
+
+        Raises:
+            QueueFull: more would wait than may; nothing has been asked for.
+        """
+        with self._write(lasting=not self._covers(configs, demand)) as db:
+            live = _live(db, configs)
+            require_room(db, len(configs) - len(live), person, most, most_own)
+            for run_id, config in configs.items():
+                self._request(db, run_id, config, demand, versions, live.get(run_id))
+                add_wish(db, run_id, person, is_first=run_id not in live)
+                _event(db, run_id, "requested", json.dumps(asdict(demand)))
+
+    @staticmethod
+    def _request(db: Any, run_id: str, config: RunConfig, demand: Demand, versions: dict[str, str],
+                 demands: Sequence[Demand] | None) -> None:
+        if demands is not None:
+            # Who asks for it now takes back a stop that is not yet carried out; `end` heeds it.
+            db.execute("UPDATE runs SET demands = ?, stop = 0 WHERE run_id = ?",
+                       (dump_demands(_merged([*demands, demand])), run_id))
+            return
+        db.execute(
+            "INSERT INTO runs (run_id, config, versions, created_at, status, demands, ticket) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (run_id) DO UPDATE SET status = excluded.status, "
+            "demands = excluded.demands, ticket = excluded.ticket, stop = 0, message = '', phase = '', progress = '{}'",
+            (run_id, config.canonical_json(), json.dumps(versions), time.time(), QUEUED, dump_demands([demand]),
+             _next_ticket(db)))
+
+    def _covers(self, run_ids: Collection[str], demand: Demand) -> bool:
+        """Whether all of them wait or train already for as much: a class that presses the same button need not wait for
         the disk fifty times."""
         with self._read() as db:
-            found = db.execute("SELECT status, demands FROM runs WHERE run_id = ?", (run_id,)).fetchone()
-        if not found or found["status"] not in (QUEUED, RUNNING):
-            return False
-        known = list(read_demands(found["demands"]))
-        return _merged([*known, demand]) == known
+            live = _live(db, run_ids)
+        return len(live) == len(run_ids) and all(_merged([*known, demand]) == list(known) for known in live.values())
 
     def ask_to_stop(self, run_id: str) -> None:
         """Stop a run: at once if it waits, within one batch if it trains."""
@@ -164,17 +181,17 @@ class RunStore(Lookup, Queue):
             db.execute("UPDATE runs SET device = ?, threads = ? WHERE run_id = ?", (device, threads, run_id))
 
     def end(self, run_id: str, attempt: int, status: str, message: str = "", peak_mb: float = 0.0,
-            obeyed: bool = False, score: dict[str, Any] | None = None) -> bool:
+            obeyed: bool = False, score: dict[str, Any] | None = None, best: dict[str, Any] | None = None) -> bool:
         """Close an attempt.
 
-        Its test score is stored in the same moment, so that nobody sees a run that is done and has not ended.
+        Its test scores are stored in the same moment, so that nobody sees a run that is done and has not ended.
 
         A demand that grew while the last epoch was computed sends a finished run back into the queue, and so does
         one that was made after a stop had been sent and before it was obeyed.
 
         Args:
             obeyed: whether it ends because it was told to stop.
-            score: test score after its last epoch, see `write_score`.
+            score, best: test scores after its last epoch and after its best one, see `write_score`.
 
         Returns:
             Whether this attempt still had the run.
@@ -183,9 +200,8 @@ class RunStore(Lookup, Queue):
             row = db.execute("SELECT status, attempt, demands, stop FROM runs WHERE run_id = ?", (run_id,)).fetchone()
             if row is None or row["attempt"] != attempt or row["status"] != RUNNING:
                 return False
-            if score:
-                db.execute(_KEEP_SCORE,
-                           (run_id, score["epoch"], dump_metrics(score)))
+            for one in filter(None, (best, score)):
+                db.execute(_KEEP_SCORE, (run_id, one["epoch"], dump_metrics(one)))
             curve = [metrics.get("val_crossentropy") for metrics in epochs_of(db, run_id)]
             taken_back = status == STOPPED and obeyed and not row["stop"]
             if (status == FINISHED or taken_back) and not satisfied(curve, read_demands(row["demands"])):
@@ -300,12 +316,20 @@ class RunStore(Lookup, Queue):
 
 def _merged(demands: Iterable[Demand]) -> list[Demand]:
     # Of demands that differ only in epochs, the longest covers the others.
-    longest: dict[tuple, Demand] = {}
+    longest: dict[Hashable, Demand] = {}
     for demand in demands:
-        key = (demand.patience, demand.device)
+        key = demand.key(without=("epochs",))
         if key not in longest or longest[key].epochs < demand.epochs:
             longest[key] = demand
     return list(longest.values())
+
+
+def _live(db: Any, run_ids: Collection[str]) -> dict[str, tuple[Demand, ...]]:
+    """Those of some runs that wait or train, with what is asked of them."""
+    marks = ", ".join("?" * len(run_ids))
+    return {row["run_id"]: read_demands(row["demands"]) for row in db.execute(
+        f"SELECT run_id, demands FROM runs WHERE run_id IN ({marks}) AND status IN (?, ?)",
+        (*run_ids, QUEUED, RUNNING))}
 
 
 def _timeless(row: dict[str, Any]) -> dict[str, Any]:

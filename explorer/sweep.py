@@ -139,6 +139,7 @@ class Standing:
         gap: validation minus training cross-entropy at the last of these epochs.
         accuracy: of validation at the best epoch.
         message: what the run itself says about its end.
+        test_accuracy: on the test set after the best epoch; `None` where it is not known.
     """
 
     state: str = EMPTY
@@ -148,6 +149,7 @@ class Standing:
     gap: float | None = None
     accuracy: float | None = None
     message: str = ""
+    test_accuracy: float | None = None
 
     def value(self, measure: str) -> float | None:
         return self.best if measure == "best" else self.gap

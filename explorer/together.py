@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import keras
@@ -14,7 +14,7 @@ from explorer.config import Demand, RunConfig
 from explorer.data.prepare import Prepared
 from explorer.stack import Stack
 from explorer.stopping import satisfied
-from explorer.training import PROGRESS_SECONDS, Emit, Outcome, State
+from explorer.training import PROGRESS_SECONDS, Best, Emit, Outcome, State, scored
 from explorer.weights import kernels_of, weight_size
 
 
@@ -35,6 +35,7 @@ class Member:
     state: State = field(default_factory=lambda: State(0, []))
     curve: list[float | None] = field(default_factory=list)
     last: dict[str, Any] = field(default_factory=dict)
+    best: Best | None = None
     is_over: bool = False
 
     def finish(self, reason: str) -> None:
@@ -110,7 +111,10 @@ class _Recorder(keras.callbacks.Callback):
                 "seconds": seconds / len(self.members),
             }
             member.curve.append(member.last["val_crossentropy"])
-            member.state = State(self.epoch, states[i])
+            member.best = member.best or Best(member.state, (), self.stack.variables[i])
+            # Of what all share, the states are views: held for longer, each would hold the whole.
+            member.best.see(self.epoch, member.last["val_crossentropy"], states[i], is_shared=True)
+            member.state = State(self.epoch, states[i], member.best.before(self.epoch))
             member.emit("epoch", member.last)
             member.keep(member.state)
         self._end_those_who_are_done()
@@ -124,21 +128,35 @@ class _Recorder(keras.callbacks.Callback):
 
     def _end_those_who_are_done(self) -> None:
         watched = ("loss", "train_crossentropy", "val_crossentropy")
-        done = []
+        done, lost = [], []
         for i, member in self._left():
             if not all(math.isfinite(member.last[name]) for name in watched):
-                member.finish("diverged")
+                lost.append((i, member))
             elif satisfied(member.curve, member.demands()):
                 done.append((i, member))
-        if done:
-            on_test = done[0][1].config.validation == "test"
-            scores = None if on_test else self.stack.measure("test")
-            for i, member in done:
-                found = (member.last["val_crossentropy"], member.last["val_accuracy"]) if on_test else scores[i]
-                member.emit("score", {"epoch": self.epoch, "test_crossentropy": float(found[0]),
-                                      "test_accuracy": float(found[1])})
-                member.finish("finished")
+        for i, best, last in self._scores([i for i, _ in done], [i for i, _ in lost]):
+            member = self.members[i]
+            for score in filter(None, (best, last)):
+                member.emit("score", score)
+            member.state = replace(member.state, best=None)
+            member.finish("finished" if last else "diverged")
         self._leave_if_all_over()
+
+    def _scores(self, done: Sequence[int], lost: Sequence[int]) -> Iterator[tuple[int, Any, Any]]:
+        """Of each member that has come to its end: its number, the test score of its best epoch where that is another
+        than the last, and that of the last one, which who diverged has not."""
+        if not done and not lost:
+            return
+        on_test = self.members[0].config.validation == "test"
+        best = {i: arrays for i in (*done, *lost)
+                if not on_test and (arrays := self.members[i].best.before(self.epoch)) is not None}
+        last = self.stack.measure("test") if done and not on_test else None
+        then = self.stack.measure_with("test", best) if best else None
+        for i in (*done, *lost):
+            member = self.members[i]
+            own = (member.last["val_crossentropy"], member.last["val_accuracy"])
+            yield (i, scored(member.best.epoch, then[i]) if i in best else None,
+                   None if i in lost else scored(self.epoch, own if on_test else last[i]))
 
     def _leave_if_all_over(self) -> None:
         if all(member.is_over for member in self.members):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import keras
@@ -14,7 +14,7 @@ import numpy as np
 from explorer import fast
 from explorer.config import Demand, RunConfig
 from explorer.data.prepare import Prepared
-from explorer.stopping import satisfied
+from explorer.stopping import best_epoch, satisfied
 from explorer.weights import kernels_of, weight_size
 
 Emit = Callable[[str, dict[str, Any]], None]
@@ -35,10 +35,14 @@ class State:
         epoch: complete epochs behind it.
         arrays: weights, batch-norm statistics, seed-generator states and optimizer variables, in Keras's order; none
             before the first epoch, where the seed says it all.
+        best: the network's own arrays after the epoch with the lowest validation cross-entropy, the first ones of
+            `arrays` there, for as long as its test score is still to be taken; `None` where that is this very epoch,
+            and where nothing is to be taken.
     """
 
     epoch: int
     arrays: list[np.ndarray]
+    best: list[np.ndarray] | None = None
 
 
 @dataclass(frozen=True)
@@ -66,7 +70,8 @@ def train(
     device: str = "cpu",
     way: Callable[..., Any] = fast.Course,
 ) -> Outcome:
-    """Train until every demand is met, and score the test set then.
+    """Train until every demand is met, and score the test set then: as the last epoch left the network, and as the
+    best one did.
 
     The same config gives the same numbers to the last bit on one device and thread count, whether trained in
     one go or continued from any `State`.
@@ -77,7 +82,8 @@ def train(
         demands: asked before each epoch, so that a demand may grow while the run trains.
         emit: is told `("phase", {phase})`, `("progress", {epoch, step, steps})`, `("epoch", {epoch, loss,
             accuracy, train_crossentropy, train_accuracy, val_loss, val_crossentropy, val_accuracy, penalty,
-            weights, zeros, seconds})` and `("score", {epoch, test_crossentropy, test_accuracy})`.
+            weights, zeros, seconds})` and `("score", {epoch, test_crossentropy, test_accuracy})`, of the epoch with the
+            lowest validation cross-entropy, where that is another and is not known yet, before that of the last one.
         should_stop: asked after each batch.
         keep: is given the state after each epoch; may store it or not.
         resume: where to go on.
@@ -103,11 +109,13 @@ def train(
             course.model.fit(
                 course.dataset(), callbacks=[recorder], verbose=0, shuffle=False, initial_epoch=recorder.epoch,
                 epochs=max(longest, recorder.epoch + 1))
-        if recorder.diverged:
-            return Outcome("diverged", recorder.state)
         emit("phase", {"phase": "testing"})
-        emit("score", {"epoch": recorder.epoch, **recorder.score(config)})
-        return Outcome("finished", recorder.state)
+        last = None if recorder.diverged else recorder.score(config)
+        best = recorder.best_score(config)
+        for score in filter(None, (best, last)):
+            emit("score", score)
+        # Whatever is trained later, these scores are known: the best weights are of no use any more.
+        return Outcome("diverged" if recorder.diverged else "finished", replace(recorder.state, best=None))
     except _Stopped:
         return Outcome("stopped", recorder.state)
 
@@ -131,6 +139,47 @@ def restore(course: Any, state: State) -> None:
         variable.assign(array)
 
 
+class Best:
+    """The epoch with the lowest validation cross-entropy so far, and the network as it was then.
+
+    The weights are held, not measured: the test set is touched when a run ends and no earlier. A state is never changed
+    once it is made, so that holding them takes no time; it takes the memory of the weights a second time, without the
+    optimizer's numbers.
+
+    Args:
+        start: where the run goes on; its best weights are its own where its last epoch is the best one.
+        known: validation cross-entropy of the epochs up to there.
+        own: how many of a state's arrays are the network's own.
+    """
+
+    def __init__(self, start: State, known: Sequence[float | None], own: int):
+        self._own, self._value = own, math.inf
+        self.epoch, self.arrays = best_epoch(known) or 0, None
+        if self.epoch:
+            self._value = known[self.epoch - 1]
+            self.arrays = start.arrays[:own] if self.epoch == start.epoch else start.best
+
+    def see(self, epoch: int, value: float | None, arrays: Sequence[np.ndarray], is_shared: bool = False) -> None:
+        """Hold the network as it is after an epoch, if that is the best so far.
+
+        Args:
+            arrays: of its state.
+            is_shared: whether they are views of what others have too, which would be held along with them.
+        """
+        if value is not None and value < self._value:
+            self.epoch, self._value = epoch, value
+            self.arrays = [np.array(array) if is_shared else array for array in arrays[:self._own]]
+
+    def before(self, epoch: int) -> list[np.ndarray] | None:
+        """The weights to be kept along with the state after an epoch; `None` where they are in it."""
+        return self.arrays if self.epoch < epoch else None
+
+
+def scored(epoch: int, found: Sequence[float]) -> dict[str, Any]:
+    """The test score after an epoch, of cross-entropy and accuracy."""
+    return {"epoch": epoch, "test_crossentropy": float(found[0]), "test_accuracy": float(found[1])}
+
+
 def _own(course: Any) -> list[Any]:
     # The network's own: weights, batch-norm statistics, seed generators; metrics start afresh each epoch.
     metrics = {id(variable) for variable in course.model.metrics_variables}
@@ -152,6 +201,7 @@ class _Recorder(keras.callbacks.Callback):
         self.state, self.known, self.last, self.diverged = start, list(known[: start.epoch]), {}, False
         self._told = -math.inf
         self._own = len(_own(course))
+        self._best = Best(start, self.known, self._own)
 
     @property
     def epoch(self) -> int:
@@ -162,13 +212,25 @@ class _Recorder(keras.callbacks.Callback):
         """Whether nothing is left to train."""
         return self.diverged or satisfied(self.known, self.demands())
 
-    def score(self, config: RunConfig) -> dict[str, float]:
+    def score(self, config: RunConfig) -> dict[str, Any]:
         """The test score of the last complete epoch."""
         if config.validation == "test" and self.last:
-            found = self.last["val_crossentropy"], self.last["val_accuracy"]
-        else:
-            found = self.course.measure("test", self.leave_if_asked)
-        return {"test_crossentropy": found[0], "test_accuracy": found[1]}
+            return scored(self.epoch, (self.last["val_crossentropy"], self.last["val_accuracy"]))
+        return scored(self.epoch, self.course.measure("test", self.leave_if_asked))
+
+    def best_score(self, config: RunConfig) -> dict[str, Any] | None:
+        """The test score of the best epoch; afterwards the network is as it was then.
+
+        Returns:
+            `None` where that is the last one, where its weights are not known, and where it is validated on the test
+            set, so that each epoch tells its score itself.
+        """
+        best = self._best.before(self.epoch)
+        if best is None or config.validation == "test":
+            return None
+        for variable, array in zip(_own(self.course), best, strict=True):
+            variable.assign(array)
+        return scored(self._best.epoch, self.course.measure("test", self.leave_if_asked))
 
     def leave_if_asked(self) -> None:
         if self.should_stop():
@@ -204,7 +266,8 @@ class _Recorder(keras.callbacks.Callback):
         watched = ("loss", "train_crossentropy", "val_crossentropy")
         self.diverged = not all(math.isfinite(self.last[name]) for name in watched)
         self.known.append(val_crossentropy)
-        self.state = state
+        self._best.see(epoch + 1, val_crossentropy, state.arrays)
+        self.state = replace(state, best=self._best.before(epoch + 1))
         # Told before it is kept: a checkpoint never runs ahead of the epochs that are stored.
         self.emit("epoch", self.last)
         self.keep(self.state)

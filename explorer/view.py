@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from explorer.config import Demand
-from explorer.stopping import met_at
+from explorer.stopping import best_epoch, met_at
 from explorer.store import DIVERGED, QUEUED, RUNNING, Run
 
 # Besides the states of the store: never asked for, and known as far as is wanted.
@@ -27,7 +27,8 @@ class View:
         epochs: stored epochs, no more than are wanted.
         reached: complete epochs in the store, whatever is wanted.
         score: test score after the last epoch shown, if it was taken there.
-        scored: epochs after which a test score is known.
+        best_score: test score after the best of the epochs shown, if it was taken there.
+        scores: the test scores that are known, by the epoch after which they were taken.
         place: runs that will be taken before this one while it waits.
         wait: seconds until then, from measured times; `None` where nothing like them was measured.
     """
@@ -38,14 +39,20 @@ class View:
     epochs: list[dict[str, Any]] = field(default_factory=list)
     reached: int = 0
     score: dict[str, Any] | None = None
-    scored: tuple[int, ...] = ()
+    scores: dict[int, dict[str, Any]] = field(default_factory=dict)
     place: int = 0
     wait: float | None = None
+    best_score: dict[str, Any] | None = None
 
     @property
     def is_live(self) -> bool:
         """Whether it will change by itself."""
         return self.state in (QUEUED, RUNNING)
+
+    @property
+    def scored(self) -> tuple[int, ...]:
+        """Epochs after which a test score is known, in order."""
+        return tuple(sorted(self.scores))
 
     def at_place(self, place: int, wait: float | None = None) -> View:
         return replace(self, place=place, wait=wait)
@@ -87,9 +94,14 @@ def look(run: Run | None, epochs: list[dict[str, Any]], scores: dict[int, dict[s
     shown = epochs[: demand.epochs]
     # A curve is done when its test score is known too, or it has gone on beyond; a crash may lie between the two.
     done = run.status == DIVERGED or (end is not None and (len(epochs) > end or any(epoch >= end for epoch in scores)))
-    score = scores.get(len(shown))
-    if score is None and shown and run.config.validation == "test":
-        # Validated on the test set, every epoch has its test score.
-        score = {"epoch": len(shown), "test_crossentropy": shown[-1]["val_crossentropy"],
-                 "test_accuracy": shown[-1]["val_accuracy"]}
-    return View(DONE if done else run.status, demand, run, shown, len(epochs), score, tuple(scores))
+    score, best = (_score_at(epoch, run, shown, scores) for epoch in (len(shown), best_epoch(curve[:len(shown)])))
+    return View(DONE if done else run.status, demand, run, shown, len(epochs), score, scores, best_score=best)
+
+
+def _score_at(epoch: int | None, run: Run, shown: list[dict[str, Any]],
+              scores: dict[int, dict[str, Any]]) -> dict[str, Any] | None:
+    if epoch in scores or not epoch or run.config.validation != "test":
+        return scores.get(epoch)
+    # Validated on the test set, every epoch has its test score.
+    return {"epoch": epoch, "test_crossentropy": shown[epoch - 1]["val_crossentropy"],
+            "test_accuracy": shown[epoch - 1]["val_accuracy"]}

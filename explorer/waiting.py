@@ -19,9 +19,18 @@ FORECAST_SECONDS = 1.0
 PACES_SECONDS = 5.0
 
 
+# What hardly changes the seconds of an epoch, beside what does: the rows, and the numbers that are multiplied for each.
+NOT_IN_A_PACE = (
+    # How many rows are fitted is named by `shape`, however it comes about; which they are does not matter.
+    "train_samples", "validation", "label_noise", "seed",
+    # Work on numbers of one unit or one weight each, beside the products of whole layers.
+    "activation", "batch_norm", "dropout", "initializer", "l1", "l2", "regularize_output", "optimizer",
+    "learning_rate", "weight_decay")
+
+
 def shape(config: RunConfig) -> Hashable:
     """What the seconds of an epoch hang on; penalties, rates and seeds hardly change them."""
-    return config.dataset, config.num_words, config.hidden, config.batch_size, config.rows
+    return config.key(without=NOT_IN_A_PACE), config.rows
 
 
 def work(config: RunConfig) -> int:

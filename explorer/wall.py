@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import altair as alt
@@ -13,8 +15,8 @@ from explorer import naming
 from explorer.catalogue import DATASETS
 from explorer.config import RunConfig
 from explorer.everybody import Point
-from explorer.vega import without_data
-from explorer.words import say
+from explorer.vega import fitted, without_data
+from explorer.words import count, say
 
 # Further above guessing than this there is nothing to compare: such runs lie at the upper edge.
 WORST = 1.5
@@ -24,8 +26,79 @@ REGULARIZERS = ("none", "l1", "l2", "l1_l2")
 COLOURS = ("#8a8f98", "#e0652f", "#3987e5", "#a05be0")
 SHAPES = ("circle", "diamond")
 DARK_INK, LIGHT_INK = "#14181f", "#f4f6f9"
-HEIGHT = 360
+# Pixels, of all of it: on a telephone the legends take more of them.
+HEIGHT = 500
+# What has to be the same in two runs for their validation cross-entropies to compare on one wall.
+SAME = ("num_words", "train_samples", "label_noise", "validation")
 SELECTION, DATA = "run", "wall"
+
+
+@dataclass(frozen=True)
+class Shown:
+    """The runs that lie on one wall, for their lowest validation cross-entropies mean the same.
+
+    Attributes:
+        like: a run that stands for all of them in `SAME`; `None` where there is none.
+        points: they themselves.
+        left_out: how many others there are of the same data set.
+        differing: in which of `SAME` any of these differ.
+    """
+
+    like: RunConfig | None
+    points: tuple[Point, ...]
+    left_out: int = 0
+    differing: tuple[str, ...] = ()
+
+
+def comparable(points: Sequence[Point], dataset: str, config: RunConfig) -> Shown:
+    """The runs of a data set that compare with a run: the same words, the same examples to fit with the same share of
+    flipped labels, and validated on the same examples. What is left is the network and how it was trained.
+
+    Args:
+        dataset: a name in `DATASETS`; where it is not the run's own, the runs are those of the largest group that
+            compare with one another.
+        config: the run that is shown elsewhere on the page.
+    """
+    all_of_it = [point for point in points if point.config.dataset == dataset]
+    groups = Counter(_same(point.config) for point in all_of_it)
+    if dataset == config.dataset:
+        like = config
+    else:
+        chosen = max(groups, key=groups.__getitem__, default=None)
+        like = next((point.config for point in all_of_it if _same(point.config) == chosen), None)
+    kept = tuple(point for point in all_of_it if like and _same(point.config) == _same(like))
+    differing = tuple(name for number, name in enumerate(SAME)
+                      if like and any(group[number] != _same(like)[number] for group in groups))
+    return Shown(like, kept, len(all_of_it) - len(kept), differing)
+
+
+def _same(config: RunConfig) -> tuple[Any, ...]:
+    return tuple(getattr(config, name) for name in SAME)
+
+
+def sentence(shown: Shown, language: str) -> str:
+    """What lies on the wall, and how many runs do not, and why not."""
+    number, live = len(shown.points), sum(point.is_live for point in shown.points)
+    if shown.like is None:
+        return say("wall.empty", language)
+    fields = [name for name in SAME if getattr(shown.like, name) or name == "train_samples"]
+    what = ", ".join([naming.dataset(shown.like, language), *(
+        f"{naming.lower(naming.title(name, language))} {naming.value(name, shown.like, language)}" for name in fields)])
+    parts = [count("wall.runs", language, number)] + ([count("wall.live", language, live)] if live else [])
+    said = [f"{' · '.join(parts)}." if number else say("wall.empty", language), say("wall.shown", language, what=what)]
+    if shown.left_out:
+        names = [naming.lower(naming.title(name, language)) for name in shown.differing]
+        said.append(count("wall.left_out", language, shown.left_out, settings=naming.listed(names, language)))
+    return " ".join(said)
+
+
+def titles(language: str = "en") -> dict[str, str]:
+    """What the columns of `frame` are called."""
+    keys = {"point": "data.point", "parameters": "wall.parameters", "height": "data.height", "best": "sweep.cell.best",
+            "best_epoch": "sweep.cell.best_epoch", "regularizer": "control.regularizer", "dropout": "control.dropout",
+            "is_live": "data.is_live", "opened": "data.opened", "run": "sweep.cell.run", "data": "control.dataset",
+            "state": "sweep.cell.state", "epochs": "sweep.cell.epochs"}
+    return {name: say(key, language) for name, key in keys.items()}
 
 
 def frame(points: Sequence[Point], opened: RunConfig | None = None, language: str = "en") -> pd.DataFrame:
@@ -99,9 +172,7 @@ def chart(language: str = "en") -> alt.LayerChart:
     ink = {"expr": f"luminance(background) > 0.4 ? '{DARK_INK}' : '{LIGHT_INK}'"}
     ring = base.transform_filter("datum.opened").mark_point(
         filled=False, shape="circle", size=260, stroke=ink, strokeWidth=2.5, opacity=1).encode(tooltip=tooltip)
-    # What stands around the picture must not be taken from its height.
-    return alt.layer(
-        ring, marks, height=HEIGHT, width="container", autosize=alt.AutoSizeParams(type="fit-x", contains="padding"))
+    return alt.layer(ring, marks, height=HEIGHT, width="container", autosize=fitted())
 
 
 def spec(language: str = "en") -> dict[str, Any]:

@@ -18,10 +18,11 @@ import subprocess
 import sys
 import time
 import traceback
+from collections.abc import Hashable
 from dataclasses import dataclass, field
 from typing import Any, TextIO
 
-from explorer import child, data, devices, garbage, libraries, preparer
+from explorer import child, data, devices, garbage, libraries, preparer, stacking
 from explorer.config import RunConfig
 from explorer.devices import Hardware
 from explorer.preparer import Preparer
@@ -50,7 +51,7 @@ class _Child:
     Attributes:
         keys: run and attempt of those in hand; a run may be asked for again before its last attempt is quite gone.
         setup: device and threads that it is set up for; `None` where it is for any.
-        networks: what it has traced graphs of, about.
+        networks: what it has traced graphs of.
         leaving: it will take no other run.
         idle_since: when it had nothing more to do.
         most_mb: memory that it may take for what it has in hand; 0 for any.
@@ -61,7 +62,7 @@ class _Child:
     line: socket.socket
     keys: list[Key] = field(default_factory=list)
     setup: tuple[str, int] | None = None
-    networks: set[tuple] = field(default_factory=set)
+    networks: set[Hashable] = field(default_factory=set)
     leaving: bool = False
     idle_since: float = field(default_factory=time.monotonic)
     most_mb: int = 0
@@ -176,9 +177,11 @@ class Worker:
                     _tell(trainer, order)
 
     def _start(self, job: dict[str, Any]) -> None:
-        network, setup = _network_of(job), (job["device"], job["threads"])
+        configs, setup = [RunConfig.from_json(run["config"]) for run in job["runs"]], (job["device"], job["threads"])
+        # What a child that has trained these has in memory: their graph, and the data cut for them.
+        network = stacking.graph(configs, job["device"]), configs[0].key(without=data.NOT_IN_A_CUT)
         if self._preparer:
-            self._preparer.wait_for(network[0])
+            self._preparer.wait_for(configs[0].dataset)
             self._take_over(warm=False)
         free = [one for one in self._children if one.is_free and one.setup in (None, setup)]
         # One that has this network's graph, else one that has not been used, else any.
@@ -326,11 +329,6 @@ def _kill(pid: int) -> None:
         os.kill(pid, signal.SIGKILL)
     except ProcessLookupError:
         pass
-
-
-def _network_of(job: dict[str, Any]) -> tuple:
-    config = RunConfig.from_json(job["runs"][0]["config"])
-    return (config.dataset, config.num_words, config.hidden, config.optimizer, config.batch_size)
 
 
 def main() -> None:

@@ -66,7 +66,9 @@ class Server:
     def __init__(self, folder: Path, **variables: str):
         self.folder, self.home = folder, folder / "home"
         self.port = free_port()
-        self.address = f"http://127.0.0.1:{self.port}"
+        # Where the page is; a host may put it below a path of its own.
+        base = variables.get("STREAMLIT_SERVER_BASE_URL_PATH", "").strip("/")
+        self.address = f"http://127.0.0.1:{self.port}" + (f"/{base}" if base else "")
         self._variables = variables
         self.process: subprocess.Popen | None = None
         self.start()

@@ -59,7 +59,7 @@ for epoch in range(1, 10_000):
         told = int(writer.stdout.readline())
     writer.send_signal(signal.SIGKILL)
     writer.communicate(timeout=10)
-    epoch, arrays = checkpoints.load(tmp_path, "abc")
+    epoch, arrays, _ = checkpoints.load(tmp_path, "abc")
     assert epoch >= told == 5 and len(arrays) == 3 and all((array == epoch).all() for array in arrays)
 
 

@@ -39,7 +39,7 @@ def test_the_wall_fills_in_and_a_click_opens_a_run(visit):  # noqa: F811
         tab = visit(path_of(config, demand)).ready()
         tab.button("Train").first.click()
         tab.trained()
-        expect(watcher.page.get_by_text(re.compile(rf"^{number} runs?$"))).to_be_visible(timeout=20_000)
+        expect(watcher.page.get_by_text(re.compile(rf"^{number} runs?[ .]"))).to_be_visible(timeout=20_000)
         if config is mine:
             # Streamlit makes a chart anew when it gets its very first row; from then on it is the same drawing.
             watcher.settled().page.wait_for_timeout(1_000)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from dataclasses import fields
@@ -37,6 +38,11 @@ def test_train_prints_one_json_object_an_epoch_and_a_last_one_and_keeps_the_run(
                 "train_accuracy", "penalty", "seconds"} <= set(row)
         assert row["penalty"] > 0
     assert {"run_id", "test_crossentropy", "test_accuracy", "parameters", "device", "seconds"} <= set(last)
+    best = min(rows, key=lambda row: row["val_crossentropy"])["epoch"]
+    scores = RunStore(Settings(home=tmp_path).store_path).scores(last["run_id"])
+    assert set(scores) == {best, 3} and last["best_epoch"] == best
+    for name in ("test_crossentropy", "test_accuracy"):
+        assert last[name] == scores[3][name] and last[f"best_{name}"] == scores[best][name]
     assert last["peak_mb"] > 100  # stored with the run's end, a moment after the last numbers
     store = RunStore(Settings(home=tmp_path).store_path)
     assert store.epochs(last["run_id"]) == rows
@@ -49,7 +55,12 @@ def test_train_prints_one_json_object_an_epoch_and_a_last_one_and_keeps_the_run(
 def test_train_for_people_shows_the_curve_the_sentence_and_the_score(tmp_path):
     done = explorer(tmp_path, "train", *SMALL, "--epochs", "3")
     assert done.returncode == 0, done.stderr
-    assert "epoch   3/3" in done.stdout and "Best at epoch" in done.stdout and "test accuracy" in done.stdout
+    assert "epoch   3/3" in done.stdout and "Best at epoch" in done.stdout
+    best = re.search(r"Best at epoch (\d+)", done.stdout)[1]
+    number = r"[\d.]+"
+    said = re.findall(rf"After epoch (\d+), the (.+) one: test cross-entropy {number}, test accuracy {number}\.",
+                      done.stdout)
+    assert said == ([("3", "best and last")] if best == "3" else [(best, "best"), ("3", "last")])
 
 
 @pytest.mark.parametrize(("option", "value"), [
@@ -114,7 +125,7 @@ def test_doctor_says_what_to_do_about_a_damaged_file_and_a_damaged_store(tmp_pat
     done = explorer(tmp_path, "doctor", EXPLORER_DATA_DIR=str(tmp_path / "data"), KERAS_HOME=str(tmp_path / "keras"))
     assert done.returncode == 1
     assert "mnist.npz" in done.stdout and "Delete it or put a sound copy" in done.stdout
-    assert "set aside as" in done.stdout and list(tmp_path.glob("runs-damaged-*"))
+    assert "store of runs is damaged" in done.stdout and not list(tmp_path.glob("runs-damaged-*"))
     assert "Traceback" not in done.stderr
 
 
@@ -155,7 +166,14 @@ def test_a_variable_that_means_nothing_is_named(tmp_path):
     assert second.startswith("EXPLORER_DATA_DIR: expected a folder") and "gone" in second
 
 
-def test_a_damaged_store_is_not_set_aside_in_silence(tmp_path):
-    (tmp_path / "runs.sqlite3").write_bytes(b"no database" * 1_000)
-    done = explorer(tmp_path, "runs", "list")
-    assert done.returncode == 0 and "damaged and has been set aside as" in done.stderr
+@pytest.mark.parametrize(("command", "code"), [
+    ("runs list", 2), ("runs export x.zip", 2), ("train --dataset digits --epochs 1", 2), ("warm --lesson capacity", 2),
+    ("doctor", 1)])
+def test_no_command_sets_a_damaged_store_aside(tmp_path, command, code):
+    path = tmp_path / "runs.sqlite3"
+    path.write_bytes(b"no database" * 1_000)
+    done = explorer(tmp_path, *command.split())
+    assert done.returncode == code and "Traceback" not in done.stderr
+    assert (f"The store of runs is damaged: {path}. It was left as it is. Start the explorer's server anew, which "
+            "keeps this file under another name and begins a new store.") in done.stderr + done.stdout
+    assert path.read_bytes() == b"no database" * 1_000 and list(tmp_path.glob("*-damaged-*")) == []

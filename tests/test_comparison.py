@@ -9,12 +9,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from explorer import comparison, contrast, history, overlay
+from explorer import comparison, contrast, history, overlay, vega
 from explorer.comparison import Entry, Result
 from explorer.config import Demand, RunConfig
 from explorer.lessons.presets import LESSONS
 from explorer.settings import Settings
-from explorer.words import LANGUAGES
+from explorer.words import LANGUAGES, say
 
 FREE = Settings(home=None)
 PLAIN, L2 = RunConfig(dataset="imdb"), RunConfig(dataset="imdb", l2=0.001)
@@ -317,9 +317,59 @@ def test_one_side_alone_can_be_drawn(sides, kept):
     assert {name for name in ("t0", "v0") if f'"{name}"' in text} == set(kept)
 
 
-def test_panels_have_the_same_axis_from_0_to_1():
-    drawn = overlay.spec(overlay.chart([overlay.Line("a", 0)], "crossentropy", 3, log_y=True, unit=True))
-    assert drawn["layer"][0]["encoding"]["y"]["scale"]["domain"] == [0, 1]
+def frames(*curves: list[float]) -> list[pd.DataFrame]:
+    return [overlay.frame([curve(values)], "crossentropy") for values in curves]
+
+
+def scale_of(span: tuple[float, float], log_y: bool = False) -> dict:
+    drawn = overlay.spec(overlay.chart([overlay.Line("a", 0)], "crossentropy", 3, log_y=log_y, span=span))
+    scales = [layer["encoding"]["y"]["scale"] for layer in drawn["layer"] if "y" in layer["encoding"]]
+    assert all(scale == scales[0] for scale in scales)
+    return scales[0]
+
+
+@pytest.mark.parametrize(("curves", "top"), [
+    (([0.5, 0.3], [0.9, 1.0]), 1), (([0.5, 0.3], [2.3, 1.7]), 5), (([1.7, 1.1], [0.9]), 2), (([175.6, 30.0],), 200),
+    (([],), 1), (([float("nan"), 0.2],), 1)])
+@pytest.mark.parametrize("log_y", [False, True])
+def test_nothing_in_a_panel_is_drawn_at_a_value_that_it_does_not_have(curves, top, log_y):
+    made = frames(*curves)
+    low, high = overlay.span_of(made, log_y)
+    values = pd.concat(made).drop(columns="epoch").stack().dropna()
+    assert high == top and low <= values.min() if len(values) else high == top
+    scale = scale_of((low, high), log_y)
+    assert scale["domain"] == [low, high] and not scale.get("clamp")
+    assert scale["type"] == ("log" if log_y else "linear") and (low == 0 or log_y)
+
+
+@pytest.mark.parametrize("log_y", [False, True])
+def test_no_chart_of_the_comparison_clamps_or_clips(log_y):
+    drawn = json.dumps(overlay.spec(overlay.chart(
+        [overlay.Line("a", 0)], "crossentropy", 3, log_y=log_y, bands=True, published=["a book"], span=(0.1, 5))))
+    assert "clamp" not in drawn and "clip" not in drawn
+
+
+def test_what_a_logarithmic_axis_has_no_place_for_is_counted():
+    [made] = frames([0.5, 0.0, -0.1])
+    assert overlay.without_place(made[["epoch", "v0"]]) == 2
+    assert overlay.without_place(frames([0.5, float("nan")])[0]) == 0
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_the_columns_of_a_comparison_bear_the_names_of_its_runs(language):
+    lines = [overlay.Line('16-16 · L2 0.001', 0), overlay.Line('a[0]."b"', 1), overlay.Line('a[0]."b"', 2)]
+    both = comparison.over_seeds([curve([0.5, 0.3]), curve([0.7, 0.1])], overlay.columns("crossentropy"))
+    made = overlay.frame([both] * 3, "crossentropy", 1, [curve([0.4, 0.3])])
+    titles = overlay.titles(made, lines, "crossentropy", language, ["a book"])
+    assert set(titles) == set(made) and len(set(titles.values())) == len(titles)
+    training, validation = say("metric.training", language), say("metric.validation", language)
+    assert titles["t0"] == f"16-16 · L2 0.001 · {training}" and titles["pv0"] == f"a book · {validation}"
+    assert titles["vlow0"] == f"16-16 · L2 0.001 · {validation} · {say('data.lowest', language)}"
+    assert titles["v2"] == f"{titles['v1']} (2)"
+    spec = vega.titled(overlay.spec(overlay.chart(lines, "crossentropy", 2, bands=True, published=["a book"])), titles)
+    shown = vega.with_titles(made, titles)
+    assert list(shown) == list(titles.values())
+    assert {step["as"]: json.loads(step["calculate"][len("datum["):-1]) for step in spec["transform"]} == titles
 
 
 def test_a_second_fit_is_the_rest_of_a_longer_run_counted_from_1():

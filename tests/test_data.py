@@ -386,9 +386,26 @@ def test_a_damaged_cache_is_made_again(damage, small):
         assert len(archive.files) == 6
 
 
+@pytest.mark.parametrize("layout", [cache.LAYOUT, cache.LAYOUT + 1])
+def test_a_data_set_takes_the_place_of_its_own_other_versions_alone(tmp_path, monkeypatch, layout):
+    versions = {"imdb": ["a" * 64, "b" * 64], "imdb-small": ["c" * 64], "imdb2": ["d" * 64], "imdb-imdb": ["e" * 64],
+                "reviews": ["reviews-1", "reviews-2"], "reviews-long": ["reviews-long-1"], "small": ["f" * 64]}
+    for dataset, (first, *_) in versions.items():
+        cache.save(tmp_path, dataset, first, {"y": np.arange(3)})
+    (tmp_path / "imdb-notes.npz").touch()
+    before = {path.name for path in tmp_path.iterdir()}
+    assert len(before) == len(versions) + 1
+    gone = {cache.path_of(tmp_path, dataset, versions[dataset][0]).name for dataset in ("imdb", "reviews")}
+    monkeypatch.setattr(cache, "LAYOUT", layout)
+    for dataset in ("imdb", "reviews"):
+        cache.save(tmp_path, dataset, versions[dataset][1], {"y": np.arange(3)})
+    made = {cache.path_of(tmp_path, dataset, versions[dataset][1]).name for dataset in ("imdb", "reviews")}
+    assert {path.name for path in tmp_path.iterdir()} == before - gone | made
+
+
 def test_no_flipped_byte_in_a_cache_stops_a_run(tmp_path):
-    path = tmp_path / "imdb-1-1.npz"
-    cache.save(path, {"train_y": np.arange(50, dtype=np.uint8), "test_y": np.arange(9)})
+    cache.save(tmp_path, "imdb", "1", {"train_y": np.arange(50, dtype=np.uint8), "test_y": np.arange(9)})
+    path = cache.path_of(tmp_path, "imdb", "1")
     names = ("train_y", "test_y")
     sound, expected = path.read_bytes(), cache.load(path, names)
     for position in range(len(sound)):

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -347,6 +348,74 @@ def test_a_training_process_that_never_starts_is_said(settings, monkeypatch):
         engine.close()
 
 
+@pytest.fixture
+def heard(settings) -> Engine:
+    """An engine that hears what its worker would say, and has none."""
+    engine = Engine(settings, warm=False)
+    engine._start_worker = lambda: None
+    yield engine
+    engine.close()
+
+
+READY = {"event": "ready", "hardware": {"cpu": "one", "cores": 1, "memory_mb": 1_000, "gpus": []}}
+DIED = {"event": "died", "code": 1}
+
+
+def test_a_worker_that_was_ready_once_and_no_longer_starts_is_broken_until_one_is_ready_again(heard):
+    for _ in range(2):
+        heard._heed(READY)
+        assert heard.is_ready and not heard.is_broken
+        for deaths in range(1, 5):
+            heard._heed(DIED)
+            assert not heard.is_ready and heard.is_broken == (deaths >= 3)
+
+
+def test_a_worker_that_dies_now_and_then_without_a_run_is_not_broken(heard):
+    for _ in range(10):
+        heard._heed(READY)
+        heard._heed(DIED)
+        assert not heard.is_broken and heard._not_before - time.monotonic() < 2
+
+
+def test_a_worker_that_is_ready_and_dies_of_every_run_is_broken_once_and_tried_again(heard):
+    """What waits is given up after so many deaths, and not handed out for ever."""
+    heard._heed(READY)
+    run_id = heard.submit(CONFIG, Demand(epochs=1))
+    run = heard.store.claim(heard._owner.name)
+    for deaths in range(1, 4):
+        heard._charges.take([run], "cpu")
+        heard._heed(READY)  # it was handed the run before it was ready
+        heard._heed(DIED)
+        assert heard.is_broken == (deaths >= 3) and heard.store.run(run_id).status == "queued"
+        if deaths < 3:
+            run = heard.store.claim(heard._owner.name)
+    heard._take_on()
+    assert heard.store.run(run_id).status == "failed" and "does not start" in heard.store.run(run_id).message
+    heard._heed(READY)
+    assert not heard.is_broken
+    heard._charges.take([run], "cpu")
+    heard._heed({"event": "started", "run_id": run.run_id, "attempt": run.attempt, "pid": 1})
+    assert heard._deaths == 0
+    heard._charges.clear()
+
+
+def test_where_no_process_can_be_started_it_is_as_bad_as_one_that_dies(settings, monkeypatch, capsys):
+    def none(*_):
+        raise OSError(11, "Resource temporarily unavailable")
+
+    monkeypatch.setattr("explorer.engine.LONGEST_PAUSE", 0.05)
+    monkeypatch.setattr("explorer.engine.WorkerProcess", none)
+    engine = Engine(settings)
+    try:
+        wait_for(lambda: engine.is_broken)
+        run_id = engine.submit(CONFIG, Demand(epochs=1))
+        view = ended(engine, run_id, Demand(epochs=1))
+        assert view.state == "failed" and "does not start" in view.run.message
+        assert "cannot be started ([Errno 11] Resource temporarily unavailable)" in capsys.readouterr().err
+    finally:
+        engine.close()
+
+
 GRID = [RunConfig(num_words=500, train_samples=1_000, hidden=(8,), l2=l2, dropout=dropout)
         for l2 in (0.0, 1e-3) for dropout in (0.0, 0.4)]
 
@@ -410,6 +479,40 @@ def test_a_grid_is_taken_as_a_whole_or_not_at_all(settings):
         assert engine.store.counts() == {}
     finally:
         engine.close()
+
+
+@pytest.mark.parametrize("limit", ["max_queue", "max_queued_per_person"])
+def test_engines_that_are_asked_at_once_exceed_no_limit_together(settings, place, limit):
+    """Two servers on one store, each asked by many visitors at a time."""
+    settings = replace(settings, **{limit: 9}, **({} if isinstance(place, Path) else {"store": place}))
+    if isinstance(place, Path):
+        settings = replace(settings, home=place.parent)
+    engines = [Engine(settings, warm=False) for _ in range(2)]
+    said: list[str] = []
+
+    def ask(number: int) -> None:
+        batch = [CONFIG.with_(seed=10 * number + one) for one in range(2)]
+        try:
+            engines[number % 2].submit_all(batch, Demand(epochs=1), "ada")
+            said.append("taken")
+        except QueueFull as error:
+            said.append(str(error))
+
+    try:
+        for engine in engines:
+            engine._take_on = lambda: None  # all go on waiting
+        time.sleep(0.6)  # one that has begun before is over
+        threads = [threading.Thread(target=ask, args=(number,)) for number in range(12)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert said.count("taken") == 4 and engines[0].store.counts() == {"queued": 8}
+        assert len(said) == 12 and all("9 may wait here" in one or "at most 9 waiting" in one
+                                       for one in said if one != "taken")
+    finally:
+        for engine in engines:
+            engine.close()
 
 
 def test_the_next_run_is_trained_by_the_same_process(engine):

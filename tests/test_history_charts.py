@@ -78,6 +78,27 @@ def test_every_history_can_be_drawn(name, metric):
     assert set(rows.columns) == used
 
 
+def test_whatever_the_lines_show_one_epoch_is_the_best_and_one_stops():
+    # The penalty falls for longer than the cross-entropy: what Keras prints is lowest, and turns, later.
+    val, penalty = [0.9, 0.6, 0.5, 0.52, 0.55, 0.6], [0.9, 0.7, 0.5, 0.3, 0.2, 0.1]
+    told = table({"epoch": epoch, "loss": 1.0, "accuracy": 0.5, "train_crossentropy": 0.4, "train_accuracy": 0.8,
+                  "val_crossentropy": value, "val_loss": value + more, "val_accuracy": 0.7}
+                 for epoch, (value, more) in enumerate(zip(val, penalty, strict=True), 1))
+    assert told["val_loss"].idxmin() + 1 == 6
+    measured, printed = charts.frame(told, 2), charts.frame(told, 2, printed=True)
+    for rows in (measured, printed):
+        assert rows["epoch"][rows["best"]].tolist() == [3] and rows["epoch"][rows["stop"]].tolist() == [5]
+    # A mark is as high as the line that is drawn.
+    assert measured["val_crossentropy"][2] == 0.5 and printed["val_crossentropy"][2] == 1.0
+    assert charts.titles("en", True)["val_crossentropy"] == "Validation loss, as Keras prints it"
+
+
+@pytest.mark.parametrize(("shown", "wanted", "is_live", "end"), [
+    (5, 500, False, 5), (5, 500, True, 500), (0, 500, False, 500), (20, 20, False, 20)])
+def test_the_axis_ends_where_training_ended(shown, wanted, is_live, end):
+    assert charts.end(shown, wanted, is_live) == end
+
+
 @pytest.mark.parametrize("metric", ["crossentropy", "accuracy"])
 @pytest.mark.parametrize("epochs, classes", [(1, 2), (20, 2), (20, 10), (100_000, 10)])
 def test_a_specification_is_sound_without_data_and_the_same_each_time(metric, epochs, classes):

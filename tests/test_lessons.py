@@ -275,11 +275,11 @@ def test_the_curves_are_read_in_inference_mode_and_as_printed():
 def test_epochs_beyond_early_stopping_are_not_read():
     curve = table(val_crossentropy=[0.8, 0.6, 0.7, 0.7, 0.5], val_accuracy=[0.1, 0.2, 0.3, 0.4, 0.5])
     stopped = Entry(ENTRY.config, Demand(5, patience=2))
-    found = measured(curve, stopped, {"test_accuracy": 0.5})
+    found = measured(curve, stopped, {"epoch": 5, "test_accuracy": 0.5})
     assert (found.epochs, found.best, found.last, found.test_accuracy) == (4, 0.6, 0.7, 0.4)
-    assert measured(curve, Entry(ENTRY.config, Demand(5)), {"test_accuracy": 0.5}).epochs == 5
+    assert measured(curve, Entry(ENTRY.config, Demand(5)), {"epoch": 5, "test_accuracy": 0.5}).epochs == 5
     held_out = Entry(RunConfig(dataset="digits"), Demand(5, patience=2))
-    assert measured(curve, held_out, {"test_accuracy": 0.5}).test_accuracy is None
+    assert measured(curve, held_out, {"epoch": 5, "test_accuracy": 0.5}).test_accuracy is None
 
 
 # -- the words -----------------------------------------------------------------------------------------------

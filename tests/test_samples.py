@@ -27,7 +27,7 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Settings:
 def _home_with(tmp_path: Path, dataset: str, **arrays: np.ndarray) -> Settings:
     """An installation whose compact cache holds what is given."""
     settings = Settings(home=tmp_path / "home", data_dir=tmp_path)
-    cache.save(cache.path_of(settings.cache, dataset, data.version(dataset, settings)), arrays)
+    cache.save(settings.cache, dataset, data.version(dataset, settings), arrays)
     return settings
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import time
 import tomllib
 import urllib.error
@@ -12,7 +13,10 @@ from pathlib import Path
 
 import pytest
 
+from explorer import data
+from explorer.config import Demand, RunConfig, library_versions
 from explorer.settings import SettingError, Settings
+from explorer.store import FAILED, FINISHED
 from explorer.ui.server import headers
 
 from ._server import Server, descendants
@@ -105,3 +109,59 @@ def test_without_a_store_it_is_not_well(tmp_path: Path):
         assert error.value.code == 503 and json.load(error.value) == {"status": "no store"}
     finally:
         server.stop()
+
+
+# -- a worker that no longer starts, below a path of the host's own ------------------------------------------------
+
+
+def _asked(address: str) -> tuple[int, dict]:
+    try:
+        with urllib.request.urlopen(address, timeout=5) as answer:
+            return answer.status, json.load(answer)
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, json.load(error)
+
+
+@pytest.mark.skipif(not Path("/proc/self/cmdline").exists(), reason="needs Linux's list of processes")
+def test_a_worker_that_no_longer_starts_is_told_below_the_hosts_path_and_beside_it(tmp_path):
+    hidden = tmp_path / "hidden"
+    hidden.mkdir()
+    server = Server(tmp_path / "server", STREAMLIT_SERVER_BASE_URL_PATH="class/one", PYTHONPATH=str(hidden))
+    root = server.address.removesuffix("/class/one")
+    addresses = [f"{root}/healthz", f"{root}/class/one/healthz", f"{root}/healthz/", f"{root}/class/one/healthz/"]
+
+    def wait_until(status: int, said: dict) -> None:
+        deadline = time.monotonic() + 120
+        while any(_asked(address) != (status, said) for address in addresses):
+            assert time.monotonic() < deadline, (status, [_asked(address) for address in addresses], server.log)
+            time.sleep(0.1)
+
+    try:
+        assert root != server.address
+        wait_until(200, {"status": "ok", "worker": "ready"})
+        # A file that hides TensorFlow: from now on importing it fails, as where it has been taken away.
+        (hidden / "tensorflow.py").write_text("raise ImportError('not here')")
+        [worker] = [pid for pid in descendants(server.process.pid)
+                    if "explorer.worker" in Path(f"/proc/{pid}/cmdline").read_text()
+                    and Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1] == str(server.process.pid)]
+        os.kill(worker, signal.SIGKILL)
+        wait_until(503, {"status": "training does not start"})
+        # Who asks for a run is told so, and does not wait for ever.
+        config, demand = RunConfig(dataset="digits", hidden=(4,)), Demand(epochs=1)
+        run_id = config.run_id(data.version("digits", Settings(home=server.home)))
+        server.store.request(run_id, config, demand, library_versions(), "ada")
+        deadline = time.monotonic() + 30
+        while (run := server.store.run(run_id)).is_live:
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        assert run.status == FAILED and run.message.startswith("The training process does not start: see ")
+        (hidden / "tensorflow.py").unlink()
+        wait_until(200, {"status": "ok", "worker": "ready"})
+        server.store.request(run_id, config, demand, library_versions(), "ada")
+        while (run := server.store.run(run_id)).is_live:
+            assert time.monotonic() < deadline + 90
+            time.sleep(0.1)
+        assert run.status == FINISHED
+    finally:
+        assert server.stop() == []

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from explorer.config import Demand
-from explorer.stopping import met_at, satisfied, stopping_epoch
+from explorer.stopping import best_epoch, met_at, satisfied, stopping_epoch
 
 # Often equal, for a tie is no improvement, and of single precision, in which Keras compares.
 # In Keras, a first value of NaN would never be beaten.
@@ -98,3 +98,10 @@ def test_a_run_goes_on_until_the_last_wish_is_met():
     assert not satisfied(CURVE, [Demand(epochs=3), Demand(epochs=10)])
     assert satisfied(CURVE, [Demand(epochs=3), Demand(epochs=10, patience=2)])
     assert satisfied(CURVE, []) and not satisfied([], [Demand(epochs=1)])
+
+
+@pytest.mark.parametrize(("values", "best"), [
+    ([], None), ([None, float("nan")], None), ([0.5, 0.3, 0.4], 2), ([0.3, None, 0.3], 1),
+    ([float("nan"), 0.6, 0.5], 3), ([float("inf")], None)])
+def test_the_best_epoch_is_the_first_of_the_lowest(values, best):
+    assert best_epoch(values) == best

@@ -2,6 +2,7 @@
 
 import math
 import os
+import re
 import signal
 import sqlite3
 import subprocess
@@ -12,6 +13,8 @@ import pytest
 
 from explorer import database
 from explorer.config import Demand, RunConfig
+from explorer.database import DamagedStore
+from explorer.queueing import QueueFull
 from explorer.store import (
     DIVERGED,
     FAILED,
@@ -289,6 +292,87 @@ assert store.set_aside is None
     assert len(store.events("a")) == 80 and list(tmp_path.rglob("*damaged*")) == []
 
 
+# -- several at once ------------------------------------------------------------------------------------------
+
+
+def _batch(name: str, count: int) -> dict[str, RunConfig]:
+    return {f"{name}{number}": RunConfig(seed=number) for number in range(count)}
+
+
+def test_a_batch_is_asked_for_as_a_whole_or_not_at_all(store):
+    store.request_all(_batch("a", 3), Demand(), VERSIONS, "ada", most=5, most_own=4)
+    with pytest.raises(QueueFull, match="^3 runs are waiting, and 5 may wait here. Try again in a while.$"):
+        store.request_all(_batch("b", 3), Demand(), VERSIONS, "bo", most=5, most_own=4)
+    with pytest.raises(QueueFull, match="^Expected at most 4 waiting runs of one person, received 2 more beside 3 that "
+                                        "wait. Wait until some of them are trained, stop some, or ask for fewer.$"):
+        store.request_all(_batch("b", 2), Demand(), VERSIONS, "ada", most=5, most_own=4)
+    # What waits or trains already counts for nothing, and is wanted further all the same.
+    store.request_all(_batch("a", 4), Demand(epochs=99), VERSIONS, "ada", most=4, most_own=4)
+    store.request_all(_batch("a", 4), Demand(epochs=100), VERSIONS, "bo", most=1, most_own=0)
+    assert store.counts() == {QUEUED: 4}
+    assert {run.demands for run in store.with_status(QUEUED)} == {(Demand(epochs=100),)}
+
+
+@pytest.mark.parametrize("broken_at", [0, 1, 2])
+def test_a_batch_that_fails_in_the_middle_leaves_none_of_it(store, monkeypatch, broken_at):
+    _ask(store, "b0", Demand(epochs=3))
+    before, events, asked = store.run("b0"), store.events("b0"), []
+
+    def one(*arguments):
+        if len(asked) == broken_at:
+            raise OSError("the machine has gone")
+        asked.append(write(*arguments))
+
+    write = store._request
+    monkeypatch.setattr(store, "_request", one)
+    with pytest.raises(OSError):
+        store.request_all(_batch("b", 3), Demand(epochs=9), VERSIONS, "ada")
+    assert store.run_ids() == ["b0"] and store.run("b0") == before and store.events("b0") == events
+    assert store.waiting_for("ada") == 0
+
+
+def test_a_process_killed_in_the_middle_of_a_batch_leaves_none_of_it(store, place):
+    process = _python("""
+import os
+from explorer.config import *
+store, write = RunStore(sys.argv[1]), RunStore._request
+def last(db, run_id, *rest):
+    write(db, run_id, *rest)
+    if run_id == 'c2':
+        os.kill(os.getpid(), 9)
+store._request = last
+store.request_all({f'c{n}': RunConfig(seed=n) for n in range(4)}, Demand(), {}, 'ada')
+""", place)
+    process.communicate("go\n", timeout=60)
+    assert process.returncode == -signal.SIGKILL
+    assert store.run_ids() == [] and store.waiting() == 0
+    store.request_all(_batch("c", 4), Demand(), VERSIONS, "ada")  # nobody is held up by it
+    assert store.waiting_for("ada") == 4
+
+
+@pytest.mark.parametrize(("most", "own", "person"), [(25, 1_000, "str(os.getpid())"), (1_000, 13, "'ada'")],
+                         ids=["of all", "of one person"])
+def test_processes_that_ask_at_once_never_exceed_a_limit_together(store, place, most, own, person):
+    said = _together(f"""
+import os
+from explorer.config import *
+from explorer.queueing import QueueFull
+store = RunStore(sys.argv[1])
+for batch in range(12):
+    try:
+        store.request_all({{f'{{os.getpid()}}-{{batch}}-{{n}}': RunConfig(seed=n) for n in range(3)}}, Demand(), {{}},
+                          {person}, {most}, {own})
+        print('taken')
+    except QueueFull:
+        print('full')
+""", place)
+    counts = "".join(said).split()
+    limit = min(most, own)
+    # Not one more than may wait, no part of a batch, and as many batches as there is room for.
+    assert counts.count("taken") == limit // 3 and store.counts() == {QUEUED: limit // 3 * 3}
+    assert len(counts) == 4 * 12
+
+
 def test_a_writer_killed_in_the_middle_leaves_whole_epochs_and_a_sound_file(store, place):
     _ask(store, demand=Demand(epochs=100_000))
     writer = _python("""
@@ -334,7 +418,10 @@ def test_a_damaged_file_is_set_aside_as_it_is_and_the_store_goes_on(file_store, 
     file_store.close()
     damaged = damage(path.read_bytes())
     path.write_bytes(damaged)
-    found = RunStore(path)
+    with pytest.raises(DamagedStore, match=re.escape(f"is damaged: {path}. It was left as it is. Start the")):
+        RunStore(path)
+    assert path.read_bytes() == damaged and not list(path.parent.glob("*-damaged-*"))
+    found = RunStore(path, may_set_aside=True)
     assert found.set_aside.parent == path.parent and found.set_aside.read_bytes() == damaged
     assert "damaged" in found.set_aside.name and found.counts() == {}
     _claimed(found, "new", epochs=2)
@@ -362,7 +449,7 @@ def test_a_damaged_store_is_kept_as_it_is_and_so_is_what_was_written_last(tmp_pa
         file.write(os.urandom(30_000))
     before = [Path(f"{path}{ending}").read_bytes() for ending in ("", "-wal")]
     assert before[1]
-    aside = RunStore(path).set_aside
+    aside = RunStore(path, may_set_aside=True).set_aside
     assert [Path(f"{aside}{ending}").read_bytes() for ending in ("", "-wal")] == before
 
 
@@ -376,7 +463,7 @@ def test_of_several_processes_that_find_it_damaged_one_sets_it_aside_and_all_go_
     _together("""
 import os
 from explorer.config import *
-RunStore(sys.argv[1]).request(f'new-{os.getpid()}', RunConfig(), Demand(), {})
+RunStore(sys.argv[1], may_set_aside=True).request(f'new-{os.getpid()}', RunConfig(), Demand(), {})
 """, path)
     (aside,) = path.parent.glob("*damaged*.sqlite3")
     assert aside.read_bytes() == damaged and RunStore(path).counts() == {QUEUED: 4}

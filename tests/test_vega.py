@@ -17,7 +17,7 @@ SPECS = {
     **{f"overlay {measure}": lambda language, measure=measure: overlay.spec(overlay.chart(
         LINES, measure, 20, log_x=True, log_y=True, bands=True, language=language, published=["a", "b"]))
         for measure in overlay.MEASURES},
-    "panel": lambda language: overlay.spec(overlay.chart(LINES[:1], "gap", 20, unit=True, language=language)),
+    "panel": lambda language: overlay.spec(overlay.chart(LINES[:1], "gap", 20, span=(0, 2), language=language)),
     "wall": wall.spec,
     "strip": lambda language: guesses.strip(20, "#3987e5", language),
     "guesses": lambda language: guesses.laid_over(

@@ -126,3 +126,26 @@ def test_time_left_follows_the_latest_epochs():
 def test_a_place_in_the_queue_is_added():
     view = look(_run(QUEUED), [], {}, Demand())
     assert (view.place, view.at_place(3)) == (0, View(QUEUED, Demand(), view.run, place=3))
+
+
+def test_the_score_of_the_best_epoch_is_shown_where_it_was_taken_there():
+    epochs, scores = _epochs(0.5, 0.3, 0.4, 0.45), {**_score(2), **_score(4)}
+    view = look(_run(FINISHED), epochs, scores, Demand(epochs=4))
+    assert (view.best_score["epoch"], view.score["epoch"], view.scored) == (2, 4, (2, 4))
+    part = look(_run(FINISHED), epochs, scores, Demand(epochs=3))
+    assert part.best_score["epoch"] == 2 and part.score is None and part.state == DONE
+    first = look(_run(FINISHED), epochs, scores, Demand(epochs=1))
+    assert first.best_score is None and first.score is None
+    earlier = look(_run(FINISHED), epochs, _score(4), Demand(epochs=4))
+    assert earlier.best_score is None and earlier.score["epoch"] == 4  # of an earlier version
+    lost = [*epochs, {**epochs[0], "epoch": 5, "val_crossentropy": None}]
+    assert look(_run(DIVERGED), lost, _score(2), Demand(epochs=9)).best_score["epoch"] == 2
+
+
+def test_a_best_score_before_the_end_does_not_make_a_run_done():
+    assert look(_run(RUNNING), _epochs(0.5, 0.3, 0.4), _score(2), Demand(epochs=5)).state == RUNNING
+
+
+def test_validated_on_the_test_set_the_best_epoch_has_its_score_too():
+    view = look(_run(FINISHED, validation="test"), _epochs(0.5, 0.3, 0.4), _score(3), Demand(epochs=3))
+    assert view.best_score == {"epoch": 2, "test_crossentropy": 0.3, "test_accuracy": pytest.approx(0.4)}

@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as some
 
-from explorer import everybody, wall
+from explorer import everybody, naming, wall
 from explorer.config import Demand, RunConfig
 from explorer.everybody import Everybody, Point
 from explorer.store import FINISHED, RunStore
-from explorer.words import LANGUAGES, say
+from explorer.words import LANGUAGES, count, say
 
 BASE = RunConfig(dataset="digits", hidden=(8,))
 
@@ -152,6 +152,54 @@ def test_a_row_says_what_a_run_is_and_nothing_of_anybody():
     assert not any(identify(point.config) in words for point in POINTS)
     assert set(rows) == {"point", "parameters", "height", "best", "best_epoch", "regularizer", "dropout", "is_live",
                          "opened", "run", "data", "state", "epochs"}
+
+
+def of_all(*configs: RunConfig) -> list[Point]:
+    return [Point(number, config, Demand(5), 5, 0.4, 3, number == 2) for number, config in enumerate(configs, 1)]
+
+
+WORDS = RunConfig(dataset="reviews", num_words=1_000, validation="test")
+
+
+@pytest.mark.parametrize("changes", [
+    {"num_words": 100}, {"validation": 0.2}, {"validation": 0.4}, {"train_samples": 500}, {"label_noise": 0.2}],
+    ids=lambda changes: " ".join(map(str, changes.items())))
+def test_runs_that_do_not_compare_are_on_no_wall_together(changes):
+    other = WORDS.with_(hidden=(64, 64), **changes)
+    points = of_all(WORDS.with_(l2=0.01), other, WORDS.with_(hidden=(4,), seed=3), BASE)
+    found = wall.comparable(points, "reviews", WORDS)
+    assert [point.number for point in found.points] == [1, 3] and found.left_out == 1
+    assert found.differing == tuple(changes)
+    mine = wall.comparable(points, "reviews", other)
+    assert [point.number for point in mine.points] == [2] and mine.left_out == 2
+
+
+def test_all_that_a_network_may_be_or_may_be_trained_with_compares():
+    changes = {"hidden": (4,), "activation": "tanh", "batch_norm": True, "l1": 0.01, "l2": 0.01, "dropout": 0.5,
+               "optimizer": "adam", "learning_rate": 0.1, "batch_size": 64, "seed": 5, "initializer": "he_normal"}
+    points = of_all(*(WORDS.with_(**{name: value}) for name, value in changes.items()))
+    found = wall.comparable(points, "reviews", WORDS)
+    assert len(found.points) == len(changes) and not found.left_out and not found.differing
+
+
+def test_of_other_data_the_largest_group_that_compares_is_shown():
+    points = of_all(WORDS, WORDS.with_(num_words=50), WORDS.with_(num_words=50, seed=1))
+    found = wall.comparable(points, "reviews", BASE)
+    assert [point.number for point in found.points] == [2, 3] and found.left_out == 1
+    assert wall.comparable(points, "mnist", BASE).like is None
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_the_wall_says_what_it_shows_and_how_many_it_leaves_out(language):
+    points = of_all(WORDS, WORDS.with_(seed=1), WORDS.with_(num_words=50), WORDS.with_(validation=0.4))
+    said = wall.sentence(wall.comparable(points, "reviews", WORDS), language)
+    assert "1,000" in said and count("wall.runs", language, 2) in said and count("wall.live", language, 1) in said
+    titles = [naming.lower(naming.title(name, language)) for name in ("num_words", "validation")]
+    assert count("wall.left_out", language, 2, settings=naming.listed(titles, language)) in said
+    alone = wall.sentence(wall.comparable(points[:2], "reviews", WORDS), language)
+    assert said.startswith(alone) and alone != said
+    assert wall.sentence(wall.comparable([], "reviews", WORDS), language).startswith(say("wall.empty", language))
+    assert wall.sentence(wall.comparable([], "mnist", WORDS), language) == say("wall.empty", language)
 
 
 @pytest.mark.parametrize("language", LANGUAGES)

@@ -11,9 +11,8 @@ from typing import Any
 
 from explorer import cluster, remote
 from explorer.catalogue import DATASETS
-from explorer.commands.opening import set_aside
 from explorer.data import files
-from explorer.database import STORE_ERRORS
+from explorer.database import STORE_ERRORS, DamagedStore
 from explorer.devices import Hardware, seen_by_driver
 from explorer.settings import SettingError, Settings, unusable_store
 from explorer.store import RunStore
@@ -87,12 +86,13 @@ def _store(settings: Settings, amiss: list[str]) -> None:
         existed = bool(settings.store) or settings.store_path.exists()
         store = RunStore(settings.store_place)
         counts, size = store.counts(), store.database.size()
+    except DamagedStore as error:
+        amiss.append(str(error))
+        return
     except (OSError, *STORE_ERRORS) as error:
         amiss.append(str(unusable_store(settings, error)) if settings.store else
                      f"{settings.store_path} cannot be used ({error}). Set EXPLORER_HOME to a folder on a local disk.")
         return
-    if store.set_aside:
-        amiss.append(set_aside(store))
     runs = ", ".join(f"{count} {status}" for status, count in sorted(counts.items())) or "no runs yet"
     print(f"  {store.database.where}, {size:,} bytes, {'' if existed else 'new, '}{runs}")
     settings.home.mkdir(parents=True, exist_ok=True)

@@ -10,10 +10,10 @@ from pathlib import Path
 
 from explorer import carrying, checkpoints, naming
 from explorer.commands.bar import Bar
-from explorer.commands.opening import opened
 from explorer.config import RunConfig
 from explorer.database import STORE_ERRORS
-from explorer.settings import Settings
+from explorer.settings import Settings, unusable_store
+from explorer.store import RunStore
 from explorer.words import WRITTEN
 
 UNREADABLE = "its settings cannot be read by this version of the explorer"
@@ -38,8 +38,15 @@ def add_to(commands: argparse._SubParsersAction) -> None:
     taking.set_defaults(run=_import)
 
 
+def _opened(settings: Settings) -> RunStore:
+    try:
+        return RunStore(settings.store_place)
+    except (OSError, *STORE_ERRORS) as error:
+        raise unusable_store(settings, error) from error
+
+
 def _list(given: argparse.Namespace, settings: Settings) -> int:
-    store = opened(settings)
+    store = _opened(settings)
     known, configs = list(carrying.runs_of(store)), {}
     for carried in known:
         try:
@@ -60,7 +67,7 @@ def _list(given: argparse.Namespace, settings: Settings) -> int:
 
 
 def _export(given: argparse.Namespace, settings: Settings) -> int:
-    store, bar = opened(settings), Bar()
+    store, bar = _opened(settings), Bar()
     try:
         written, kept, left_out = carrying.write(
             given.file, store, settings, not given.no_checkpoints,
@@ -79,7 +86,7 @@ def _export(given: argparse.Namespace, settings: Settings) -> int:
 
 
 def _import(given: argparse.Namespace, settings: Settings) -> int:
-    store = opened(settings)
+    store = _opened(settings)
     try:
         found = carrying.read(given.file, store, settings)
     except carrying.Damaged as error:

@@ -11,7 +11,6 @@ from typing import Any
 
 from explorer import diagnosis, history, naming, verdict
 from explorer.commands.bar import Bar
-from explorer.commands.opening import say_set_aside
 from explorer.config import DEMAND_KINDS, KINDS, Demand, RunConfig
 from explorer.data import default_dataset
 from explorer.database import STORE_ERRORS
@@ -20,6 +19,7 @@ from explorer.engine import Engine, QueueFull
 from explorer.fields import FieldError, Flag
 from explorer.limits import require
 from explorer.settings import Settings, unusable_store
+from explorer.stopping import best_epoch
 from explorer.store import DIVERGED, FAILED, RUNNING
 from explorer.view import DONE, View
 from explorer.words import WRITTEN, say
@@ -62,7 +62,6 @@ def run(given: argparse.Namespace, settings: Settings) -> int:
     try:
         while demand.device.startswith("gpu") and engine.hardware is None and not engine.is_broken:
             time.sleep(POLL_SECONDS)
-        say_set_aside(engine.store)
         try:
             run_id = engine.submit(config, demand)
         except (FieldError, DeviceError, QueueFull) as error:
@@ -104,12 +103,15 @@ def _follow(engine: Engine, run_id: str, config: RunConfig, demand: Demand, as_j
 
 def _end(view: View, config: RunConfig, as_json: bool) -> int:
     run = view.run
-    score = view.score or {}
+    score, best = view.score or {}, view.best_score or {}
     if as_json:
         print(json.dumps({
             "run_id": run.run_id, "status": view.state if view.state != DONE else "finished",
             "epochs": len(view.epochs), "test_crossentropy": score.get("test_crossentropy"),
-            "test_accuracy": score.get("test_accuracy"), "parameters": config.parameters, "device": run.device,
+            "test_accuracy": score.get("test_accuracy"),
+            "best_epoch": best_epoch(row["val_crossentropy"] for row in view.epochs),
+            "best_test_crossentropy": best.get("test_crossentropy"),
+            "best_test_accuracy": best.get("test_accuracy"), "parameters": config.parameters, "device": run.device,
             "threads": run.threads, "seconds": sum(row["seconds"] for row in view.epochs),
             "peak_mb": run.peak_mb, "message": run.message,
         }), flush=True)
@@ -117,19 +119,24 @@ def _end(view: View, config: RunConfig, as_json: bool) -> int:
         words = verdict.sentence(diagnosis.diagnose(history.table(view.epochs), config.info.classes))
         if words:
             print(words)
-        if score:
-            print(f"Test cross-entropy {score['test_crossentropy']:.4f}, test accuracy {score['test_accuracy']:.4f}.")
+        found = {one["epoch"]: one for one in (best, score) if one}
+        for epoch, one in found.items():
+            which = " and ".join(word for word, of in (("best", best), ("last", score)) if of.get("epoch") == epoch)
+            print(f"After epoch {epoch}, the {which} one: test cross-entropy {_number(one, 'test_crossentropy')}, "
+                  f"test accuracy {_number(one, 'test_accuracy')}.")
     if run.message:
         print(run.message, file=sys.stderr)
     return 1 if view.state != DONE or run.status in (FAILED, DIVERGED) else 0
 
 
 def _line(row: dict[str, Any], demand: Demand) -> str:
-    def number(name: str) -> str:
-        return "not a number" if row[name] is None else f"{row[name]:.4f}"
+    return (f"epoch {row['epoch']:>3}/{demand.epochs}  training {_number(row, 'train_crossentropy')}  "
+            f"validation {_number(row, 'val_crossentropy')}  accuracy {_number(row, 'val_accuracy')}  "
+            f"{row['seconds']:.2f} s")
 
-    return (f"epoch {row['epoch']:>3}/{demand.epochs}  training {number('train_crossentropy')}  "
-            f"validation {number('val_crossentropy')}  accuracy {number('val_accuracy')}  {row['seconds']:.2f} s")
+
+def _number(row: dict[str, Any], name: str) -> str:
+    return "not a number" if row[name] is None else f"{row[name]:.4f}"
 
 
 def _doing(view: View) -> str:

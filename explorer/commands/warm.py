@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from explorer import naming, stacking
 from explorer.catalogue import DATASETS
 from explorer.commands.bar import Bar
-from explorer.commands.opening import say_set_aside
 from explorer.comparison import SEEDS
 from explorer.config import Demand, RunConfig
 from explorer.data import EMBEDDED
@@ -50,7 +49,7 @@ class Piece:
 
     def ask(self, demand: Demand) -> None:
         """Take a lesson's demand along; of those that differ in epochs only, the longest covers the others."""
-        rule = [known for known in self.demands if (known.patience, known.device) == (demand.patience, demand.device)]
+        rule = [known for known in self.demands if known.key(("epochs",)) == demand.key(("epochs",))]
         longest = max([demand, *rule], key=lambda known: known.epochs)
         self.demands = [known for known in self.demands if known not in rule] + [longest]
 
@@ -78,7 +77,6 @@ def run(given: argparse.Namespace, settings: Settings) -> int:
         engine = Engine(settings, warm=False, own_only=True)
     except (OSError, *STORE_ERRORS) as error:
         raise unusable_store(settings, error) from error
-    say_set_aside(engine.store)
     try:
         return _Warming(engine, pieces).train()
     finally:

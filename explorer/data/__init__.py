@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
+
 import numpy as np
 
 from explorer.catalogue import DATASETS, DatasetInfo
@@ -18,6 +20,11 @@ __all__ = [
 
 # Shown with each failure of a file; the page makes a button of it.
 EMBEDDED = {"imdb": "reviews", "mnist": "digits"}
+# What changes no row of a run's data: it is about the network that is fitted to them.
+NOT_IN_DATA = ("hidden", "activation", "batch_norm", "l1", "l2", "regularize_output", "dropout", "initializer",
+               "optimizer", "learning_rate", "weight_decay", "batch_size")
+# What is done to a data set only after it has been cut to its words: it is split, and labels are flipped.
+NOT_IN_A_CUT = (*NOT_IN_DATA, "train_samples", "validation", "label_noise", "seed")
 # Versions of what is not a file; tests hold them to the bytes.
 _MADE = {"reviews": reviews.VERSION, "digits": digits.VERSION}
 
@@ -78,9 +85,9 @@ class Library:
     def __init__(self, settings: Settings, shelf: int = 2):
         self._settings, self._most = settings, shelf
         self._held: dict[tuple[str, str], dict[str, np.ndarray]] = {}
-        self._shelf: dict[tuple, Prepared] = {}
+        self._shelf: dict[Hashable, Prepared] = {}
         # What the rows on the shelf are views of: the last data set, cut to its words.
-        self._cut: tuple[tuple, tuple[Examples, Examples]] | None = None
+        self._cut: tuple[Hashable, tuple[Examples, Examples]] | None = None
 
     def hold(self, dataset: str) -> None:
         """Keep a data set that is prepared already in memory."""
@@ -99,8 +106,9 @@ class Library:
 
     def load(self, config: RunConfig, report: Report = lambda *_: None) -> Prepared:
         """As `explorer.data.load`; the same rows again are the same object."""
-        key = (config.dataset, version(config.dataset, self._settings), config.num_words, config.train_samples,
-               config.validation, config.label_noise, config.seed if config.label_noise else None)
+        # Without noise nothing about the rows is left to chance; their order is each run's own.
+        without = NOT_IN_DATA if config.label_noise else (*NOT_IN_DATA, "seed")
+        key = config.key(without=without), version(config.dataset, self._settings)
         prepared = self._shelf.pop(key, None) or self._prepare(config, report)
         self._shelf[key] = prepared
         while len(self._shelf) > self._most:
@@ -109,7 +117,7 @@ class Library:
 
     def _prepare(self, config: RunConfig, report: Report) -> Prepared:
         info = config.info
-        key = (config.dataset, version(config.dataset, self._settings), config.num_words)
+        key = config.key(without=NOT_IN_A_CUT), version(config.dataset, self._settings)
         if self._cut is None or self._cut[0] != key:
             self._cut = None
             arrays = self._arrays(info, report)
@@ -137,7 +145,7 @@ class Library:
             arrays = _read(info, source)
             if version(info.name, self._settings) != key[1]:
                 raise changed(info)  # while it was read: what is there now must not be kept under the name of what was
-            cache.save(cached, arrays)
+            cache.save(self._settings.cache, *key, arrays)
         return arrays
 
 

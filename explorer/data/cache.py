@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import zipfile
 from pathlib import Path
 
@@ -11,6 +12,9 @@ from numpy.lib import format as npy
 
 # Raise it when the arrays change their meaning.
 LAYOUT = 1
+# A version as `explorer.data.version` gives it: a checksum, of which the name of a file keeps the beginning, or, where
+# nothing is read from a file, the name of the data set with a number.
+_CHECKSUM = "[0-9a-f]{16}"
 
 
 def path_of(folder: Path, dataset: str, version: str) -> Path:
@@ -45,11 +49,15 @@ def head(path: Path, name: str, rows: int) -> np.ndarray | None:
         return None
 
 
-def save(path: Path, arrays: dict[str, np.ndarray]) -> None:
-    """Write the arrays as a whole or not at all; a full disk costs the cache, not the run."""
+def save(folder: Path, dataset: str, version: str, arrays: dict[str, np.ndarray]) -> None:
+    """Write the arrays as a whole or not at all; a full disk costs the cache, not the run.
+
+    Other versions of the same data set are of no more use, and are removed.
+    """
+    path = path_of(folder, dataset, version)
     partial = path.with_name(f"{path.name}.{os.getpid()}.part")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
         with open(partial, "wb") as stream:
             np.savez(stream, **arrays)
         partial.replace(path)
@@ -59,7 +67,16 @@ def save(path: Path, arrays: dict[str, np.ndarray]) -> None:
         except OSError:
             pass  # there is not even a folder
         return
-    # Other versions of the same data set are of no more use.
-    for other in path.parent.glob(f"{path.name.split('-')[0]}-*.npz"):
+    for other in _versions_of(folder, dataset):
         if other != path:
             other.unlink(missing_ok=True)
+
+
+def _versions_of(folder: Path, dataset: str) -> list[Path]:
+    """The files of a data set alone, in whatever layout: its name may be how another's begins.
+
+    What is not understood is left where it is.
+    """
+    name = re.escape(dataset)
+    ours = re.compile(rf"{name}-(?:{_CHECKSUM}|{re.escape(f'{dataset}-'[:16])}[0-9]*)-[0-9]+\.npz")
+    return [path for path in folder.glob("*.npz") if ours.fullmatch(path.name)]

@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from explorer.comparison import Entry, Result, result
+from explorer.comparison import Entry, Result
 from explorer.stopping import stopping_epoch
 
 # A network that gets so many of its training examples right knows them by heart.
@@ -41,7 +41,7 @@ class Measured(Result):
     train_accuracies: tuple[float, ...] = ()
 
 
-def measured(history: pd.DataFrame, entry: Entry, score: Mapping[str, Any] | None = None) -> Measured | None:
+def measured(history: pd.DataFrame, entry: Entry, *scores: Mapping[str, Any] | None) -> Measured | None:
     """Read a run.
 
     Where early stopping would have ended it, whatever was trained beyond for somebody else is left out.
@@ -49,17 +49,15 @@ def measured(history: pd.DataFrame, entry: Entry, score: Mapping[str, Any] | Non
     Args:
         history: what is shown of the run, as from `Entry.shown`.
         entry: the run, and how far it is wanted.
-        score: the test score after the last of these epochs, where it is known.
+        scores: test scores of the run, where they are known, by its own epochs.
 
     Returns:
         `None` where no epoch has a validation cross-entropy.
     """
     stop = stopping_epoch(history["val_crossentropy"].tolist(), entry.demand.patience)
     if stop is not None and stop < len(history):
-        history, score = history.head(stop), None
-    if score is None and entry.config.validation == "test" and len(history):
-        score = {"test_accuracy": float(history["val_accuracy"].iloc[-1])}
-    found = result(history, score)
+        history = history.head(stop)
+    found = entry.result(history, scores)
     if found is None:
         return None
     train, known = history["train_crossentropy"], history["train_accuracy"] >= BY_HEART

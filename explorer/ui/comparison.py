@@ -21,11 +21,11 @@ from explorer.view import DONE, UNKNOWN, View
 REFRESH_SECONDS = 0.5
 # How a run of the comparison stands; every other state is its own word.
 _STATES = {UNKNOWN: "untrained", QUEUED: "waiting", RUNNING: "training", DONE: "done", FINISHED: "paused"}
-_COLUMNS = ("run", "state", "parameters", "best_epoch", "best", "best_accuracy", "gap_at_best", "gap", "test_accuracy",
-            "weights", "zeros", "seconds", "device")
+_COLUMNS = ("run", "state", "parameters", "best_epoch", "best", "best_accuracy", "gap_at_best", "gap",
+            "best_test_accuracy", "test_accuracy", "weights", "zeros", "seconds", "device")
 _FORMATS = {"parameters": "localized", "best_epoch": "%d", "best": "%.3f", "best_accuracy": "percent",
-            "gap_at_best": "%.3f", "gap": "%.3f", "test_accuracy": "percent", "weights": "%.0f",
-            "zeros": "percent", "seconds": "%.1f"}
+            "gap_at_best": "%.3f", "gap": "%.3f", "best_test_accuracy": "percent", "test_accuracy": "percent",
+            "weights": "%.0f", "zeros": "percent", "seconds": "%.1f"}
 
 
 @guarded
@@ -150,18 +150,19 @@ def _panel(engine: Engine, entries: Sequence[Entry], seeds: int, was_live: bool)
     tables = [[overlay.with_gap(entry.shown(history.table(view.epochs))) for view in views]
               for entry, views in zip(entries, looked, strict=True)]
     with st.container():
-        overlays.curves(entries, names, tables, seeds)
-    results = [[_result(view, table) for view, table in zip(views, each, strict=True)]
-               for views, each in zip(looked, tables, strict=True)]
+        overlays.curves(entries, names, tables, seeds, was_live)
+    results = [[_result(entry, view, table) for view, table in zip(views, each, strict=True)]
+               for entry, views, each in zip(entries, looked, tables, strict=True)]
     chosen = _table(entries, names, looked, results, seeds)
     with st.container():
         _words(engine, entries, names, results, chosen, seeds)
-        lessons.show_reading(engine, {entry.key: measured(each[0], entry, views[0].score) for entry, views, each in
-                                      zip(entries, looked, tables, strict=True) if views[0].state == DONE})
+        lessons.show_reading(engine, {
+            entry.key: measured(each[0], entry, *views[0].scores.values())
+            for entry, views, each in zip(entries, looked, tables, strict=True) if views[0].state == DONE})
 
 
-def _result(view: View, table: pd.DataFrame) -> Result | None:
-    return comparison.result(table, view.score, (view.run.device if view.run else "") or "")
+def _result(entry: Entry, view: View, table: pd.DataFrame) -> Result | None:
+    return entry.result(table, view.scores.values(), (view.run.device if view.run else "") or "")
 
 
 def _table(entries: Sequence[Entry], names: Sequence[str], looked: Sequence[Sequence[View]],
@@ -179,9 +180,9 @@ def _table(entries: Sequence[Entry], names: Sequence[str], looked: Sequence[Sequ
     table = pd.DataFrame(rows, columns=list(_COLUMNS))
     event = st.dataframe(
         table, hide_index=True, key="compared_table", placeholder="–", on_select="rerun", selection_mode="multi-row",
-        column_config={name: st.column_config.NumberColumn(t(f"comparison.column.{name}"), format=_FORMATS[name],
+        column_config={name: st.column_config.NumberColumn(_title(name), format=_FORMATS[name],
                                                            help=t(f"comparison.column.{name}.help"))
-                       if name in _FORMATS else st.column_config.TextColumn(t(f"comparison.column.{name}"))
+                       if name in _FORMATS else st.column_config.TextColumn(_title(name))
                        for name in _COLUMNS})
     if seeds > 1:
         st.caption(t("comparison.own_seed"))
@@ -191,6 +192,14 @@ def _table(entries: Sequence[Entry], names: Sequence[str], looked: Sequence[Sequ
     if len(entries) > 2:
         st.caption(t("comparison.tick"))
     return [0, 1] if len(entries) > 1 else []
+
+
+def _title(column: str) -> str:
+    if column in ("best_test_accuracy", "test_accuracy"):
+        # Wherever a test score stands, it is said which epoch it belongs to.
+        epoch = t("comparison.best" if column.startswith("best") else "comparison.last")
+        return f"{t('comparison.column.test_accuracy')} ({epoch})"
+    return t(f"comparison.column.{column}")
 
 
 def _repeat(engine: Engine, entries: Sequence[Entry]) -> None:

@@ -22,7 +22,7 @@ def engine() -> Engine:
     """
     settings = Settings.from_environment()
     try:
-        started = Engine(settings)
+        started = Engine(settings, may_set_aside=True)
     except (OSError, *STORE_ERRORS) as error:
         print(f"explorer: {unusable_store(settings, error)}", file=sys.stderr)
         raise unusable_store(settings, error, to_visitors=True) from error

@@ -7,8 +7,19 @@ from collections.abc import Callable
 
 import streamlit as st
 
-from explorer.database import STORE_ERRORS
-from explorer.ui.speech import t, told
+from explorer.database import STORE_ERRORS, DamagedStore
+from explorer.ui.speech import language, shown, t
+from explorer.words import translated
+
+
+def unusable(why: object) -> str:
+    """What the page says where the store cannot be used: that it may be over in a while, but for one that is damaged.
+
+    Args:
+        why: the error, or what it says.
+    """
+    said = translated(str(why), language())
+    return said if str(why).startswith(DamagedStore.BEGINS) else t("page.no_store", why=said)
 
 
 def guarded(draw: Callable[..., None]) -> Callable[..., None]:
@@ -19,6 +30,6 @@ def guarded(draw: Callable[..., None]) -> Callable[..., None]:
         try:
             draw(*args)
         except STORE_ERRORS as error:
-            st.error(t("page.no_store", why=told(str(error))), icon=":material/error:")
+            st.error(shown(unusable(error)), icon=":material/error:")
 
     return guarded

@@ -13,10 +13,9 @@ from explorer.devices import DeviceError
 from explorer.engine import Engine, QueueFull
 from explorer.fields import FieldError, plain
 from explorer.ui import cover, lessons, runs, state, visitor
-from explorer.ui.guard import guarded
+from explorer.ui.guard import guarded, unusable
 from explorer.ui.speech import language, n, t, told
 from explorer.view import DONE, View
-from explorer.words import translated
 
 # Runs that train while another is on the page are looked at this often; of those that have ended, so many are told of.
 ELSEWHERE_SECONDS, MOST_ENDED = 1.0, 3
@@ -75,7 +74,7 @@ def _submit(engine: Engine, config: RunConfig, demand: Demand) -> None:
     except (FieldError, DeviceError, QueueFull) as error:
         st.session_state["problem"] = str(error)
     except STORE_ERRORS as error:
-        st.session_state["problem"] = t("page.no_store", why=translated(str(error), language()))
+        st.session_state["problem"] = unusable(error)
     else:
         st.session_state.setdefault("mine", {})[run_id] = (config, demand)
         cover.trained(config, demand)

@@ -18,8 +18,8 @@ from explorer.engine import Engine
 from explorer.sight import Sight
 from explorer.stopping import stopping_epoch
 from explorer.store import DIVERGED, FAILED, FINISHED, INTERRUPTED, QUEUED, STOPPED
-from explorer.ui import cover, head, lessons, pace, predict, state, visitor
-from explorer.ui.guard import guarded
+from explorer.ui import cover, drawing, head, lessons, pace, predict, state, visitor
+from explorer.ui.guard import guarded, unusable
 from explorer.ui.speech import labels, language, n, t, told
 from explorer.view import DONE, UNKNOWN, View
 
@@ -91,13 +91,13 @@ def _draw(engine: Engine, config: RunConfig, demand: Demand, run_id: str, was_li
     with st.container():
         _status(engine, view, status)
         if engine.trouble and view.is_live:
-            st.warning(t("page.no_store", why=told(engine.trouble)), icon=":material/warning:")
+            st.warning(told(unusable(engine.trouble)), icon=":material/warning:")
         if engine.why_broken and view.is_live:
             st.warning(told(engine.why_broken), icon=":material/warning:")
         _failure(view, config)
     # What many see of one run is made once for all of them.
     shown = sight.once(history.table, demand.epochs)
-    _curves(sight, config, demand)
+    _curves(sight, config, demand, view)
     with st.container():
         found = sight.once(_diagnosed, demand.epochs, config.info.classes)
         # While it moves, the words keep to their line: what stands below them is not to jump about.
@@ -235,22 +235,23 @@ def _diagnosed(epochs: Sequence[Mapping[str, Any]], wanted: int, classes: int) -
 
 def _rows(epochs: Sequence[Mapping[str, Any]], demand: Demand, printed: bool) -> pyarrow.Table:
     """What the charts are drawn from, as it is sent."""
-    shown = history.table(epochs, demand.epochs)
-    rows = charts.frame(history.as_printed(shown) if printed else shown, demand.patience)
+    rows = charts.frame(history.table(epochs, demand.epochs), demand.patience, printed)
     return pyarrow.Table.from_pandas(rows, preserve_index=False)
 
 
-def _curves(sight: Sight, config: RunConfig, demand: Demand) -> None:
+def _curves(sight: Sight, config: RunConfig, demand: Demand, view: View) -> None:
     printed = st.session_state.get("live_lines") == "printed"
     rows = sight.once(_rows, demand, printed)
     guess = predict.guess_of(Entry(config, demand).key)
+    # What was guessed beyond the end stays in sight.
+    end = max(charts.end(len(view.epochs), demand.epochs, view.is_live), min(guess or 0, demand.epochs))
     for column, metric in zip(st.columns(2), charts.METRICS, strict=True):
         with column:
             # Neither the chart nor its text alternative may change while a run trains: each change would make the
             # chart anew. The numbers are in the labels of its points and in the sentence below.
-            st.vega_lite_chart(rows, _spec(metric, demand.epochs, config.info.classes, language(), printed,
-                                           guess if metric == "crossentropy" else None),
-                               key=f"chart_{metric}", width="stretch", alt=charts.describe(metric, language()))
+            drawing.draw(rows, _spec(metric, end, config.info.classes, language(), printed,
+                                     guess if metric == "crossentropy" else None),
+                         charts.titles(language(), printed), f"chart_{metric}", charts.describe(metric, language()))
     with st.container(horizontal=True, vertical_alignment="center"):
         st.segmented_control(t("live.lines"), LINES, key="live_lines", default="measured", required=True,
                              format_func=labels("live.lines.{}", LINES), persist_state="session",
@@ -281,14 +282,25 @@ def _columns() -> dict[str, object]:
 
 def _results(view: View) -> None:
     with st.container(horizontal=True, key="results", gap="medium"):
-        if view.score:
-            st.metric(t("live.test_accuracy"), f"{view.score['test_accuracy']:.1%}", width="content",
-                      help=t("live.test_accuracy.help"))
-            st.metric(t("live.test_crossentropy"), f"{view.score['test_crossentropy']:.3f}", width="content",
-                      help=t("live.test_crossentropy.help"))
+        best, last = view.best_score, view.score
+        if best and last and best["epoch"] == last["epoch"]:
+            _score(best, "both")
+        else:
+            for score, which in ((best, "best"), (last, "last")):
+                if score:
+                    _score(score, which)
         st.metric(t("control.epochs"), len(view.epochs), width="content")
         st.metric(t("live.duration"), naming.duration(sum(row["seconds"] for row in view.epochs), language()),
                   width="content", help=t("live.duration.help"))
         st.metric(t("control.device"), view.run.device or "–", width="content")
     if not view.score and view.scored:
         st.caption(t("live.scored", epochs=", ".join(map(str, view.scored))))
+
+
+def _score(score: Mapping[str, Any], which: str) -> None:
+    """A test score and the epoch that it belongs to: the best one, the last one, or both in one."""
+    epoch = t(f"live.test.{which}", epoch=score["epoch"])
+    for name, form in (("test_accuracy", ".1%"), ("test_crossentropy", ".3f")):
+        value = score[name]
+        st.metric(f"{t(f'live.{name}')} ({epoch})", "–" if value is None else f"{value:{form}}", width="content",
+                  help=t(f"live.{name}.help"))

@@ -8,11 +8,11 @@ from typing import Any, NamedTuple
 import pandas as pd
 import streamlit as st
 
-from explorer import comparison, guesses, history, overlay
+from explorer import charts, comparison, guesses, history, overlay
 from explorer.comparison import Entry
 from explorer.lessons import published
-from explorer.ui import cover, predict
-from explorer.ui.speech import language, t
+from explorer.ui import cover, drawing, predict
+from explorer.ui.speech import language, n, t
 
 
 class _Given(NamedTuple):
@@ -37,12 +37,13 @@ def published_of(entry: Entry) -> list[published.Published]:
 
 
 def curves(entries: Sequence[Entry], names: Sequence[str], tables: Sequence[Sequence[pd.DataFrame]],
-           seeds: int) -> None:
+           seeds: int, is_live: bool) -> None:
     """Draw the runs that are in sight.
 
     Args:
         names, tables: of each run: its name, and its history with each seed.
         seeds: how many.
+        is_live: whether any of the comparison waits or trains.
     """
     measure, width = st.session_state["compared_measure"], st.session_state["compared_width"]
     seen = [number for number, entry in enumerate(entries) if not entry.is_hidden]
@@ -57,20 +58,29 @@ def curves(entries: Sequence[Entry], names: Sequence[str], tables: Sequence[Sequ
         if printed:
             begun = [history.as_printed(table) for table in begun]
         drawn.append(begun[0] if seeds == 1 else comparison.over_seeds(begun, overlay.columns(measure, sides)))
-    epochs = max(entries[number].demand.epochs for number in seen)
     lines = [overlay.Line(names[number], entries[number].colour) for number in seen]
     classes = min(entries[number].config.info.classes for number in seen)
-    given = _Given(measure, epochs, classes, st.session_state["compared_log_x"], st.session_state["compared_log_y"],
-                   seeds > 1, language(), printed, sides)
+    guessed = [predict.guess_of(entries[number].key) for number in seen]
     is_printed = st.session_state["compared_published"]
     beneath = [published_of(entries[number]) if is_printed and not cover.hides(entries[number]) else []
                for number in seen]
-    guessed = [predict.guess_of(entries[number].key) for number in seen]
+    wanted = max(entries[number].demand.epochs for number in seen)
+    # What was guessed or published beyond the end stays in sight.
+    beyond = (len(one.history) for several in beneath for one in several) if measure in overlay.TWO_SIDED else ()
+    epochs = max(charts.end(max(len(table) for table in drawn), wanted, is_live),
+                 min(wanted, max([*(guess or 0 for guess in guessed), *beyond])))
+    given = _Given(measure, epochs, classes, st.session_state["compared_log_x"], st.session_state["compared_log_y"],
+                   seeds > 1, language(), printed, sides)
     if st.session_state["compared_panels"] and measure in overlay.TWO_SIDED:
-        _panels(drawn, lines, beneath, guessed, given, width)
+        rows = _panels(drawn, lines, beneath, guessed, given, width)
     else:
         every = [one for several in beneath for one in several]
-        _chart("chart_compared", drawn, lines, every, guessed, given, width)
+        rows = [_rows(drawn, every, given, width)]
+        _chart("chart_compared", rows[0], lines, every, guessed, given)
+    if given.log_y and measure not in overlay.SHARES:
+        left_out = sum(map(overlay.without_place, rows))
+        if left_out:
+            st.caption(n("comparison.left_out", left_out))
     if printed:
         st.caption(t("live.lines.note"))
     if any(guessed):
@@ -83,17 +93,21 @@ def curves(entries: Sequence[Entry], names: Sequence[str], tables: Sequence[Sequ
         _distances([(names[number], tables[number][0], several) for number, several in zip(seen, beneath, strict=True)])
 
 
-def _chart(key: str, drawn: Sequence[pd.DataFrame], lines: Sequence[overlay.Line],
-           beneath: Sequence[published.Published], guessed: Sequence[int | None], given: _Given, width: int,
-           is_panel: bool = False) -> None:
-    # Of two sources that printed the same run, both lines are drawn.
-    sources = tuple(_source(one, given.printed) for one in beneath)
+def _rows(drawn: Sequence[pd.DataFrame], beneath: Sequence[published.Published], given: _Given,
+          width: int) -> pd.DataFrame:
     tables = [one.table() for one in beneath]
     tables = [table[table["epoch"] <= given.epochs] for table in tables]
     frames = list(map(history.as_printed, tables)) if given.printed else tables
-    rows = overlay.frame(drawn, given.measure, width, frames, given.sides)
-    st.vega_lite_chart(rows, _spec(tuple(lines), sources, tuple(guessed), given, is_panel), key=key, width="stretch",
-                       alt=overlay.describe(given.measure, given.language))
+    return overlay.frame(drawn, given.measure, width, frames, given.sides)
+
+
+def _chart(key: str, rows: pd.DataFrame, lines: Sequence[overlay.Line], beneath: Sequence[published.Published],
+           guessed: Sequence[int | None], given: _Given, span: tuple[float, float] | None = None) -> None:
+    # Of two sources that printed the same run, both lines are drawn.
+    sources = tuple(_source(one, given.printed) for one in beneath)
+    drawing.draw(rows, _spec(tuple(lines), sources, tuple(guessed), given, span),
+                 overlay.titles(rows, lines, given.measure, given.language, sources), key,
+                 overlay.describe(given.measure, given.language))
 
 
 def _source(one: published.Published, printed: bool) -> str:
@@ -107,13 +121,16 @@ def _short(one: published.Published) -> str:
 
 def _panels(drawn: Sequence[pd.DataFrame], lines: Sequence[overlay.Line],
             beneath: Sequence[Sequence[published.Published]], guessed: Sequence[int | None], given: _Given,
-            width: int) -> None:
-    """One small chart a run, two beside one another, each with values from 0 to 1."""
+            width: int) -> list[pd.DataFrame]:
+    """One small chart a run, two beside one another, all with the same values on their axes. Returns: their rows."""
+    rows = [_rows([one], several, given, width) for one, several in zip(drawn, beneath, strict=True)]
+    span = overlay.span_of(rows, given.log_y and given.measure not in overlay.SHARES)
     for first in range(0, len(lines), 2):
         for column, number in zip(st.columns(2), range(first, min(first + 2, len(lines))), strict=False):
             with column:
-                _chart(f"chart_panel_{number}", [drawn[number]], [lines[number]], beneath[number], [guessed[number]],
-                       given, width, True)
+                _chart(f"chart_panel_{number}", rows[number], [lines[number]], beneath[number], [guessed[number]],
+                       given, span)
+    return rows
 
 
 def _distances(measured: Sequence[tuple[str, pd.DataFrame, Sequence[published.Published]]]) -> None:
@@ -142,11 +159,11 @@ def _distances(measured: Sequence[tuple[str, pd.DataFrame, Sequence[published.Pu
 
 @st.cache_data(show_spinner=False, max_entries=200)
 def _spec(lines: tuple[overlay.Line, ...], sources: tuple[str, ...], guessed: tuple[int | None, ...], given: _Given,
-          is_panel: bool) -> dict[str, Any]:
+          span: tuple[float, float] | None) -> dict[str, Any]:
     made = overlay.spec(overlay.chart(
         lines, given.measure, given.epochs, given.classes, given.log_x, given.log_y, given.bands, given.language,
-        published=sources, unit=is_panel, printed=given.printed, sides=given.sides,
-        height=overlay.PANEL_HEIGHT if is_panel else overlay.HEIGHT))
+        published=sources, span=span, printed=given.printed, sides=given.sides,
+        height=overlay.PANEL_HEIGHT if span else overlay.HEIGHT))
     seen = [(guess, overlay.COLOURS[line.colour]) for guess, line in zip(guessed, lines, strict=True)
             if guess and guess <= given.epochs]
     return guesses.laid_over(made, seen, given.language)

@@ -16,7 +16,8 @@ from explorer.engine import Engine, QueueFull
 from explorer.fields import FieldError, plain
 from explorer.store import FAILED, INTERRUPTED, STOPPED
 from explorer.timing import Timing
-from explorer.ui import cover, visitor
+from explorer.ui import cover, drawing, visitor
+from explorer.ui.guard import unusable
 from explorer.ui.speech import language as the_language
 from explorer.ui.speech import shown
 from explorer.view import UNKNOWN
@@ -42,12 +43,7 @@ def show(engine: Engine, config: RunConfig, demand: Demand) -> None:
         try:
             _devices(engine, config, demand, language)
         except STORE_ERRORS as error:
-            _no_store(error, language)
-
-
-def _no_store(error: Exception, language: str) -> None:
-    why = shown(translated(str(error), language))
-    st.error(say("portrait.no_store", language, reason=why), icon=":material/error:")
+            st.error(shown(unusable(error)), icon=":material/error:")
 
 
 # -- one training example ------------------------------------------------------------------------------------
@@ -95,8 +91,8 @@ def _label(config: RunConfig, label: int, language: str) -> str:
 def _review(sample: samples.Sample, config: RunConfig, language: str) -> None:
     st.caption(say("portrait.vector", language, inputs=plain(sample.inputs), ones=plain(len(sample.indices)),
                    zeros=plain(sample.inputs - len(sample.indices)), columns=portraits.columns(sample.inputs)))
-    st.vega_lite_chart(portraits.vector_frame(sample, sample.inputs), _vector_spec(sample.inputs, language),
-                       key="chart_vector", width="stretch", alt=say("portrait.vector_alt", language))
+    drawing.draw(portraits.vector_frame(sample, sample.inputs), _vector_spec(sample.inputs, language),
+                 portraits.vector_titles(language), "chart_vector", say("portrait.vector_alt", language))
     if sample.words:
         words = [word for index, word in zip(sample.indices, sample.words) if index not in samples.MARKS]
         st.markdown(say("portrait.words", language, number=plain(len(words)),
@@ -113,9 +109,10 @@ def _image(sample: samples.Sample, language: str) -> None:
     rows = portraits.image_frame(sample)
     for column, scaled in zip(st.columns(2), (False, True), strict=True):
         with column:
-            st.vega_lite_chart(rows, _image_spec(len(sample.pixels), sample.scale, scaled, language),
-                               key=f"chart_image_{'after' if scaled else 'before'}", width="content",
-                               alt=say("portrait.after" if scaled else "portrait.before", language))
+            word = "after" if scaled else "before"
+            drawing.draw(rows, _image_spec(len(sample.pixels), sample.scale, scaled, language),
+                         portraits.image_titles(language), f"chart_image_{word}", say(f"portrait.{word}", language),
+                         "content")
     st.caption(say("portrait.scaled", language, scale=sample.scale, inputs=plain(sample.inputs)))
 
 
@@ -222,7 +219,7 @@ def _times(engine: Engine, config: RunConfig, demand: Demand, language: str, was
         _, found = _look(engine, config, demand)
         failed = _failed(engine, config, demand)
     except STORE_ERRORS as error:
-        _no_store(error, language)
+        st.error(shown(unusable(error)), icon=":material/error:")
         return
     if not was_known or any(one.view and one.view.is_live for one in found) != was_live:
         st.rerun()  # the button and the timer belong to the page, and so does the next device

@@ -14,7 +14,7 @@ from explorer.database import STORE_ERRORS
 from explorer.engine import Engine
 from explorer.lessons import Part
 from explorer.prediction import ENDS, Prediction
-from explorer.ui import cover, runs
+from explorer.ui import cover, drawing, runs
 from explorer.ui.cover import Key
 from explorer.ui.speech import language, n, shown, t, told
 from explorer.view import DONE
@@ -126,9 +126,9 @@ def _form(engine: Engine, entries: Sequence[Entry], names: Sequence[str], asked:
     # Whenever a run is opened it gets widgets of its own: what the browser still shows of the last one's guess would
     # be sent as this one's.
     strip, typed, sided = (f"predict_{name}_{st.session_state['predict_turn']}" for name in ("strip", "epoch", "ends"))
-    st.vega_lite_chart(guesses.frame(epochs, made.best_epoch, moves, language()),
-                       _strip(epochs, overlay.COLOURS[entry.colour], language()), key=strip,
-                       width="stretch", alt=t("predict.strip", epochs=epochs), on_select=lambda: _clicked(strip, entry))
+    drawing.draw(guesses.frame(epochs, made.best_epoch, moves, language()),
+                 _strip(epochs, overlay.COLOURS[entry.colour], language()), guesses.titles(language()), strip,
+                 t("predict.strip", epochs=epochs), on_select=lambda: _clicked(strip, entry))
     # The guess is what is remembered; the widgets show it, whichever of them it came from.
     st.session_state[typed] = made.best_epoch
     with st.container(horizontal=True, vertical_alignment="bottom"):

@@ -15,6 +15,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from streamlit import config
 
 from explorer import garbage
 from explorer.settings import SettingError, Settings, UnusableStore
@@ -36,8 +37,18 @@ def options() -> dict[str, Any]:
     except SettingError as error:
         print(f"explorer: {error}", file=sys.stderr)
         frame_ancestors = "self"
-    return {"lifespan": _lifespan, "routes": [Route(HEALTH, _health)],
+    return {"lifespan": _lifespan, "routes": [Route(path, _health) for path in health_addresses()],
             "middleware": [Middleware(Headers, headers=headers(frame_ancestors))]}
+
+
+def health_addresses() -> list[str]:
+    """Where the server tells its health: whoever asks may know of `server.baseUrlPath`, or ask beside the proxy.
+
+    Anything else below that path is the page, and 200 whatever the state.
+    """
+    base = (config.get_option("server.baseUrlPath") or "").strip("/")
+    bases = ["", f"/{base}"] if base else [""]
+    return [f"{base}{HEALTH}{slash}" for base in bases for slash in ("", "/")]
 
 
 def headers(frame_ancestors: str) -> dict[str, str]:
@@ -103,4 +114,4 @@ def _health(request: Request) -> JSONResponse:
         return JSONResponse({"status": "training does not start"}, 503)
     if engine.trouble:
         return JSONResponse({"status": "store cannot be used"}, 503)
-    return JSONResponse({"status": "ok", "worker": "ready" if engine.hardware else "starting"})
+    return JSONResponse({"status": "ok", "worker": "ready" if engine.is_ready else "starting"})

@@ -13,7 +13,7 @@ from explorer.database import STORE_ERRORS
 from explorer.engine import Engine
 from explorer.fields import FieldError
 from explorer.store import DIVERGED, FINISHED, QUEUED, RUNNING
-from explorer.ui import cover, runs, state
+from explorer.ui import cover, drawing, runs, state
 from explorer.ui.guard import guarded
 from explorer.ui.speech import labels, language, n, t, told
 from explorer.view import DONE, UNKNOWN, View, look
@@ -157,7 +157,8 @@ def _standing(view: View) -> sweep.Standing:
     best, last = min(rows, key=lambda row: row["val_crossentropy"]), view.epochs[-1]
     ends = last["train_crossentropy"], last["val_crossentropy"]
     return sweep.Standing(word, len(view.epochs), best["val_crossentropy"], best["epoch"],
-                    None if None in ends else ends[1] - ends[0], best["val_accuracy"], message)
+                    None if None in ends else ends[1] - ends[0], best["val_accuracy"], message,
+                    view.best_score["test_accuracy"] if view.best_score else None)
 
 
 def _buttons(engine: Engine, runs: dict[str, RunConfig], looked: dict[str, tuple[sweep.Standing, bool]],
@@ -213,9 +214,8 @@ def _panel(engine: Engine, grid: sweep.Grid, runs: dict[str, RunConfig], config:
     rows = heatmap.frame(grid, standings, demand.epochs, measure, opened, language())
     key = f"heatmap {grid.text}"
     with st.container(width=heatmap.width(grid)):
-        st.vega_lite_chart(rows, _spec(grid, measure, language()), key=key, width="stretch",
-                           alt=heatmap.describe(grid, measure, language()),
-                           on_select=lambda: _clicked(key, configs, demand))
+        drawing.draw(rows, _spec(grid, measure, language()), heatmap.titles(grid, language()), key,
+                     heatmap.describe(grid, measure, language()), on_select=lambda: _clicked(key, configs, demand))
     st.selectbox(t("sweep.open"), range(len(configs)), index=None, key="sweep_open", filter_mode=None,
                  placeholder=t("sweep.open.none", number=len(configs)), help=t("sweep.open.help"),
                  format_func=[grid.words(cell, language()) for cell in range(len(configs))].__getitem__,

@@ -12,9 +12,9 @@ from explorer.catalogue import DATASETS
 from explorer.config import RunConfig
 from explorer.engine import Engine
 from explorer.everybody import Point
-from explorer.ui import cover, state
+from explorer.ui import cover, drawing, state
 from explorer.ui.guard import guarded
-from explorer.ui.speech import language, n, t
+from explorer.ui.speech import language, t
 
 REFRESH_SECONDS = 2.0
 # The data set that the controls stand at, whichever that is.
@@ -42,15 +42,13 @@ def show(engine: Engine, config: RunConfig) -> None:
 @guarded
 def _panel(engine: Engine, config: RunConfig) -> None:
     state.rerun_if_put()
-    points = engine.wall.points()
     dataset = st.session_state["wall_dataset"] or config.dataset
-    points = [point for point in points if point.config.dataset == dataset and not cover.is_on(point.config)]
-    live = sum(point.is_live for point in points)
-    st.caption(" · ".join([n("wall.runs", len(points)), *([n("wall.live", live)] if live else [])])
-               if points else t("wall.empty"))
+    found = wall.comparable([point for point in engine.wall.points() if not cover.is_on(point.config)], dataset, config)
+    points = found.points
+    st.caption(wall.sentence(found, language()))
     rows = wall.frame(points, config, language())
-    st.vega_lite_chart(rows, _spec(language()), key=_CHART, width="stretch", alt=wall.describe(language()),
-                       on_select=lambda: _clicked(points))
+    drawing.draw(rows, _spec(language()), wall.titles(language()), _CHART, wall.describe(language()),
+                 on_select=lambda: _clicked(points))
     # By their numbers: the order changes while one chooses.
     names = {point.number: f"{point.best:.3f} · {naming.short(point.config, language())}"
              for point in sorted(points, key=lambda point: point.best)}
