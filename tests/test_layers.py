@@ -20,7 +20,7 @@ MAY_COMPUTE = {"explorer.batches", "explorer.child", "explorer.costs", "explorer
 PURE = ("explorer.config", "explorer.history", "explorer.diagnosis", "explorer.verdict", "explorer.charts",
         "explorer.stopping",
         "explorer.address", "explorer.fields", "explorer.limits", "explorer.sweep", "explorer.heatmap",
-        "explorer.comparison", "explorer.overlay", "explorer.suggestion", "explorer.words",
+        "explorer.comparison", "explorer.overlay", "explorer.causes", "explorer.suggestion", "explorer.words",
         "explorer.lessons.published", "explorer.layer_table", "explorer.portraits", "explorer.samples",
         "explorer.naming", "explorer.contrast", "explorer.prediction", "explorer.guesses", "explorer.wall",
         "explorer.links", "explorer.everybody")
