@@ -60,10 +60,10 @@ NOISY_SHARE = 0.06
 WILD_TIMES = 1.3
 # A level that far above the best, as a share of it, is not a settled one, even where jitter might explain it.
 UNSURE_SHARE = 0.1
-# A network that is no better than this share of the cross-entropy of a blind guess, ln(classes), has learned nothing;
-# but where its loss is so many times that of a guess and its accuracy has gone this share of the way from that of a
-# guess to 1, it has: unscaled inputs make losses of hundreds.
-GUESSING_SHARE, FAR_FROM_GUESS, LEARNED_SHARE = 0.9, 1.5, 0.5
+# A network that is no better than this share of the cross-entropy of a blind guess, ln(classes), has learned nothing,
+# unless its accuracies say otherwise: a strong penalty leaves losses near a guess's, unscaled inputs make losses of
+# hundreds. So many times that of a guess, the validation accuracy alone is witness enough.
+GUESSING_SHARE, FAR_FROM_GUESS = 0.9, 1.5
 # Training that is so many times worse than a blind guess has broken down; the first epochs, where averages of batch
 # normalization lag behind, are let pass.
 BROKEN_TIMES, BROKEN_FROM = 3.0, 5
@@ -88,13 +88,14 @@ _COLUMNS = {"epoch": "epoch", "train": "train_crossentropy", "val": "val_crossen
             **{name: name for name in ("val_accuracy", "train_accuracy", "loss", "penalty", "accuracy")}}
 
 
-def diagnose(history: pd.DataFrame, classes: int = 2) -> Diagnosis:
+def diagnose(history: pd.DataFrame, classes: int = 2, batch_norm: bool = True) -> Diagnosis:
     """Read a history.
 
     Args:
         history: as from `explorer.history.table`. Rows in which a cross-entropy is missing are passed over; where the
             last row is one, the run has diverged. Accuracies and what Keras prints are witnesses; they may be missing.
         classes: of the data; a blind guess has the cross-entropy ln(classes).
+        batch_norm: whether the network may have batch normalization, whose moving averages lag behind at first.
     """
     epochs = len(history)
     columns = np.column_stack([history[name].to_numpy(float) if name in history else np.full(epochs, NAN)
@@ -106,7 +107,7 @@ def diagnose(history: pd.DataFrame, classes: int = 2) -> Diagnosis:
         return Diagnosis(DIVERGED if epochs else TOO_SHORT, epochs, grounds=grounds)
     # Cross-entropies near the largest float overflow on the way; what comes of them is no number, and read as such.
     with np.errstate(all="ignore"):
-        found = _read(Curve(*rows.T), classes)
+        found = _read(Curve(*rows.T), classes, batch_norm)
     found = replace(found, epochs=epochs)
     if not is_sound[-1]:
         found = replace(found, phase=DIVERGED, onset=None, is_stuck=False, is_unsettled=False, is_lagging=False,
@@ -115,7 +116,7 @@ def diagnose(history: pd.DataFrame, classes: int = 2) -> Diagnosis:
     return found
 
 
-def _read(curve: Curve, classes: int) -> Diagnosis:
+def _read(curve: Curve, classes: int, batch_norm: bool) -> Diagnosis:
     """A diagnosis of sound rows, at least one."""
     epoch, train, val, at, best = curve.epoch, curve.train, curve.val, curve.at, curve.best
     count, gaps = len(val), val - train
@@ -142,14 +143,14 @@ def _read(curve: Curve, classes: int) -> Diagnosis:
         return replace(found, grounds={**grounds, "phase": Ground(0.0, {"epochs": count})})
     if found.last_rise > curve.limit and _is_alone(curve):
         # One bad epoch at the end: until the next one confirms it, the run is what it was without it.
-        before = _read(curve.head(count - 1), classes)
+        before = _read(curve.head(count - 1), classes, batch_norm)
         doubted = Ground(before.confidence / 2, {**before.grounds["phase"].numbers, "set_aside": float(epoch[-1])})
         onset = {"onset": before.grounds["onset"]} if before.onset else {}
         return replace(found, phase=before.phase, onset=before.onset, is_stuck=before.is_stuck,
                        is_unsettled=before.is_unsettled, is_lagging=before.is_lagging, slope=before.slope,
                        train_slope=before.train_slope, window=before.window,
                        grounds={**grounds, "phase": doubted, "slope": before.grounds["slope"], **onset})
-    found, ground, onset = _phase(found, curve, classes)
+    found, ground, onset = _phase(found, curve, batch_norm)
     return replace(found, grounds={**grounds, "phase": ground, **({"onset": onset} if onset else {})})
 
 
@@ -158,13 +159,6 @@ def _is_alone(curve: Curve) -> bool:
     before = curve.val[curve.at + 1:-1][1 - LATEST:]
     return not len(before) or float(before.max()) - curve.best <= min(
         curve.limit, (float(curve.val[-1]) - curve.best) / 3)
-
-
-def _has_learned(found: Diagnosis, classes: int) -> bool:
-    """Whether accuracy shows that something was learned, whatever the losses are."""
-    guess = 1 / classes
-    known = [value for value in (found.train_accuracy, found.val_accuracy) if math.isfinite(value)]
-    return bool(known) and min(known) > guess + LEARNED_SHARE * (1 - guess)
 
 
 def _is_lagging(curve: Curve) -> bool:
@@ -179,17 +173,15 @@ def _is_lagging(curve: Curve) -> bool:
     return bool(lags.all() and (curve.train[-2:] > LAG_TIMES * printed).all() and printed[1] < WORSE * printed[0])
 
 
-def _phase(found: Diagnosis, curve: Curve, classes: int) -> tuple[Diagnosis, Ground, Ground | None]:
+def _phase(found: Diagnosis, curve: Curve, batch_norm: bool) -> tuple[Diagnosis, Ground, Ground | None]:
     """The phase of at least `FEWEST_EPOCHS` epochs, its ground, and that of the onset if there is one."""
     val, train, count, guess = curve.val, curve.train, len(curve.val), found.guessing
     enough = sure(count / HALF_SURE)
-    if _is_lagging(curve):
+    if batch_norm and _is_lagging(curve):
         numbers = {"train_accuracy": float(curve.train_accuracy[-1]), "printed_accuracy": float(curve.accuracy[-1])}
         return replace(found, is_lagging=True), Ground(0.0, numbers), None
-    has_learned = _has_learned(found, classes)
     worst = BROKEN_TIMES * guess
-    if count >= BROKEN_FROM and found.train > worst and found.train > train[0] / 2 and not (
-            has_learned and math.isfinite(found.train_accuracy)):
+    if count >= BROKEN_FROM and found.train > worst and found.train > train[0] / 2 and not found.has_learned:
         return (replace(found, phase=DIVERGED),
                 Ground(sure(found.train / worst) * enough, {"train": found.train, "limit": worst}), None)
     end, least = middle(val[-LATEST:]), float(train.min())
@@ -199,7 +191,8 @@ def _phase(found: Diagnosis, curve: Curve, classes: int) -> tuple[Diagnosis, Gro
         return replace(found, phase=UNSTABLE), Ground(sure(2 * lost / LOST_SHARE) * enough, numbers), None
     level = GUESSING_SHARE * guess
     # Where training itself is no better than a guess, nothing has been memorized, whatever validation does.
-    is_blind = found.train > level and end > level and not (has_learned and found.train > FAR_FROM_GUESS * guess)
+    known = found.has_learned or (found.train > FAR_FROM_GUESS * guess and found.shows_learning(found.val_accuracy))
+    is_blind = found.train > level and end > level and not known
     stretches = trends.rise(curve.jitter, curve.visible, curve.is_memorized)
     risen = _risen(found, curve, stretches)
     widened = middle((val - train)[curve.end]) - found.gap_at_best

@@ -135,23 +135,28 @@ class Engine:
         return self.submit_all([config], demand, person)[0]
 
     def submit_all(self, configs: Sequence[RunConfig], demand: Demand, person: str = "") -> list[str]:
-        """Ask for several runs at once, all or none of them; see `submit`.
+        """Ask for several runs alike, all or none of them; see `submit_each`."""
+        return self.submit_each([(config, demand) for config in configs], person)
+
+    def submit_each(self, asked: Sequence[tuple[RunConfig, Demand]], person: str = "") -> list[str]:
+        """Ask for several runs at once, each as far as it is wanted, all or none of them; see `submit`.
 
         Runs that share data and shapes are then trained together.
         """
-        for config in configs:
+        for config, demand in asked:
             require(config, demand, self.settings)
-        if self.hardware:
-            devices.choose(demand.device, self.hardware, allowed=self.settings.device)
-        run_ids = [self.run_id(config) for config in configs]
-        wanted = {run_id: config for run_id, config in dict(zip(run_ids, configs, strict=True)).items()
+            if self.hardware:
+                devices.choose(demand.device, self.hardware, allowed=self.settings.device)
+        run_ids = [self.run_id(config) for config, _ in asked]
+        wanted = {(run_id, demand): config for run_id, (config, demand) in zip(run_ids, asked, strict=True)
                   if look(*self.store.snapshot(run_id), demand).state != DONE}
         if wanted:
             with self._asking:  # what is this program's own is known to be so before the queue is dealt out
-                self.store.request_all(wanted, demand, library_versions(), person or self._owner.name,
-                                       self.settings.max_queue, self.settings.max_queued_per_person)
+                self.store.request_all([(run_id, config, demand) for (run_id, demand), config in wanted.items()],
+                                       library_versions(), person or self._owner.name, self.settings.max_queue,
+                                       self.settings.max_queued_per_person)
                 if self._own_only:
-                    self._mine.update(wanted)
+                    self._mine.update(run_id for run_id, _ in wanted)
             self._wake.set()
         return run_ids
 

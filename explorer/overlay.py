@@ -128,7 +128,7 @@ def span_of(frames: Sequence[pd.DataFrame], log: bool = False) -> tuple[float, f
     values = values[np.isfinite(values) & ((values > 0) if log else True)]
     if not len(values):
         return (0.1, 1.0) if log else (0.0, 1.0)
-    top = max(1.0, _round(values.max(), up=True))
+    top = _round(values.max(), up=True) if values.max() > 1 else 1.0
     if log:
         return min(0.1, _round(values.min(), up=False)), top
     return -_round(-values.min(), up=True) if values.min() < 0 else 0.0, top
@@ -138,7 +138,8 @@ def _round(value: float, up: bool) -> float:
     """The next number up or down that is 1, 2 or 5 times a power of ten."""
     power = 10.0 ** math.floor(math.log10(value))
     steps = [float(f"{digit * power:.6g}") for digit in (1, 2, 5, 10)]
-    return next(step for step in steps if step >= value) if up else next(s for s in reversed(steps) if s <= value)
+    return next((step for step in steps if step >= value), 10 * power) if up else next(
+        (step for step in reversed(steps) if step <= value), power)
 
 
 def without_place(frame: pd.DataFrame) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -12,6 +13,8 @@ PHASES = (TOO_SHORT, NOISY, UNDERFITTING, GOOD, OVERFITTING, UNSTABLE, DIVERGED)
 # Findings of high confidence were right in 97 of 100 labeled and simulated curves at least, of medium in 85
 # (`python -m tests.benchmarks.diagnosis`).
 HIGH, MEDIUM = 0.8, 0.5
+# An accuracy that has gone this share of the way from that of a guess to 1 shows that something was learned.
+LEARNED_SHARE = 0.5
 
 NAN = float("nan")
 
@@ -99,6 +102,16 @@ class Diagnosis:
     is_unsettled: bool = False
     is_lagging: bool = False
     grounds: Mapping[str, Ground] = field(default_factory=lambda: MappingProxyType({}), compare=False)
+
+    @property
+    def has_learned(self) -> bool:
+        """Whether both accuracies show that something was learned, whatever the losses are."""
+        return self.shows_learning(self.train_accuracy) and self.shows_learning(self.val_accuracy)
+
+    def shows_learning(self, accuracy: float) -> bool:
+        """Whether an accuracy is far better than that of a guess; not, where it is NaN."""
+        guess = math.exp(-self.guessing)
+        return accuracy > guess + LEARNED_SHARE * (1 - guess)
 
     @property
     def confidence(self) -> float:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -85,17 +85,16 @@ class RunStore(Lookup, Queue):
     def request(self, run_id: str, config: RunConfig, demand: Demand, versions: dict[str, str],
                 person: str = "") -> Run:
         """Ask for one run, however many wait; see `request_all`."""
-        self.request_all({run_id: config}, demand, versions, person)
+        self.request_all([(run_id, config, demand)], versions, person)
         return self.run(run_id)
 
-    def request_all(self, configs: Mapping[str, RunConfig], demand: Demand, versions: dict[str, str], person: str = "",
+    def request_all(self, asked: Sequence[tuple[str, RunConfig, Demand]], versions: dict[str, str], person: str = "",
                     most: int | None = None, most_own: int | None = None) -> None:
         """Ask for several runs, for all of them or for none: one that waits or trains takes the further demand along.
 
-        All is one transaction, the look at how many wait among it: whoever else asks comes before or after.
-
+        All is one transaction, with the look at how many wait: whoever else asks comes before or after.
         Args:
-            configs: the runs by their `run_id`.
+            asked: `run_id`, config and demand of each; the same run may be wanted in several ways.
             person: who asks; any text that is the same for all wishes of one person, and no other's.
             most, most_own: how many runs may wait, of all and of this person; any number by default. A run that waits
                 or trains already counts for nothing.
@@ -103,12 +102,14 @@ class RunStore(Lookup, Queue):
         Raises:
             QueueFull: more would wait than may; nothing has been asked for.
         """
-        with self._write(lasting=not self._covers(configs, demand)) as db:
-            live = _live(db, configs)
-            require_room(db, len(configs) - len(live), person, most, most_own)
-            for run_id, config in configs.items():
+        with self._write(lasting=not self._covers(asked)) as db:
+            run_ids = {run_id for run_id, *_ in asked}
+            live = _live(db, run_ids)
+            require_room(db, len(run_ids) - len(live), person, most, most_own)
+            for run_id, config, demand in asked:
                 self._request(db, run_id, config, demand, versions, live.get(run_id))
                 add_wish(db, run_id, person, is_first=run_id not in live)
+                live[run_id] = _merged([*live.get(run_id, ()), demand])
                 _event(db, run_id, "requested", json.dumps(asdict(demand)))
 
     @staticmethod
@@ -126,12 +127,12 @@ class RunStore(Lookup, Queue):
             (run_id, config.canonical_json(), json.dumps(versions), time.time(), QUEUED, dump_demands([demand]),
              _next_ticket(db)))
 
-    def _covers(self, run_ids: Collection[str], demand: Demand) -> bool:
-        """Whether all of them wait or train already for as much: a class that presses the same button need not wait for
-        the disk fifty times."""
+    def _covers(self, asked: Sequence[tuple[str, RunConfig, Demand]]) -> bool:
+        # A class that presses the same button need not wait for the disk fifty times.
         with self._read() as db:
-            live = _live(db, run_ids)
-        return len(live) == len(run_ids) and all(_merged([*known, demand]) == list(known) for known in live.values())
+            live = _live(db, {run_id for run_id, *_ in asked})
+        return all(run_id in live and _merged([*live[run_id], demand]) == list(live[run_id])
+                   for run_id, _, demand in asked)
 
     def ask_to_stop(self, run_id: str) -> None:
         """Stop a run: at once if it waits, within one batch if it trains."""

@@ -230,7 +230,9 @@ class _Recorder(keras.callbacks.Callback):
             return None
         for variable, array in zip(_own(self.course), best, strict=True):
             variable.assign(array)
-        return scored(self._best.epoch, self.course.measure("test", self.leave_if_asked))
+        # Where training has broken down it has ended, whoever asks for a stop now: it stays what it is.
+        ask = (lambda: None) if self.diverged else self.leave_if_asked
+        return scored(self._best.epoch, self.course.measure("test", ask))
 
     def leave_if_asked(self) -> None:
         if self.should_stop():

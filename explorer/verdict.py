@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from explorer.diagnosis import DIVERGED, FEWEST_EPOCHS, NOISY, TOO_SHORT, Diagnosis
+from explorer.diagnosis import DIVERGED, FEWEST_EPOCHS, NOISY, TOO_SHORT, UNSTABLE, Diagnosis
 from explorer.words import say
 
 # Beyond so many times the cross-entropy of a guess, a network is not said to be close to it, but worse.
@@ -21,8 +21,11 @@ def sentence(found: Diagnosis, language: str = "en") -> str:
         return say("diagnosis.never", language) if found.epochs else ""
     key = found.phase
     numbers = found.grounds["phase"].numbers
+    is_worse = found.train > CLOSE * found.guessing
     if found.is_stuck:
-        key = "stuck" if found.train <= CLOSE * found.guessing else "worse"
+        key = "worse" if is_worse else "stuck"
+    elif found.phase == UNSTABLE and is_worse:
+        key = "unstable.worse"
     elif found.is_lagging:
         key = "lagging"
     elif found.is_unsettled:
@@ -31,12 +34,14 @@ def sentence(found: Diagnosis, language: str = "en") -> str:
         key = "unclear"
     elif found.phase == DIVERGED and "lost" not in numbers:
         key = "broken"
-    said = say(f"diagnosis.{key}", language, best=found.best_epoch, value=_number(found.best_crossentropy),
-               epochs=found.epochs, fewest=FEWEST_EPOCHS, onset=found.onset, gap=_number(found.gap),
-               gap_at_best=_number(found.gap_at_best), rise=_number(found.rise), last=_number(found.last_rise),
-               noise=_number(numbers.get("apart", found.noise)), fall=_small(-found.slope), train=_number(found.train),
-               guessing=_number(found.guessing), least_train=_number(numbers.get("least_train", math.nan)),
-               **{name: f"{numbers.get(name, math.nan):.1%}" for name in ("train_accuracy", "printed_accuracy")})
+    said = say(
+        f"diagnosis.{key}", language, best=found.best_epoch, value=_number(found.best_crossentropy),
+        epochs=int(numbers.get("epochs", found.epochs)), fewest=FEWEST_EPOCHS, onset=found.onset,
+        gap=_number(found.gap), gap_at_best=_number(found.gap_at_best), rise=_number(found.rise),
+        last=_number(found.last_rise), noise=_number(numbers.get("apart", found.noise)), fall=_small(-found.slope),
+        train=_number(found.train), guessing=_number(found.guessing),
+        least_train=_number(numbers.get("least_train", math.nan)),
+        **{name: f"{numbers.get(name, math.nan):.1%}" for name in ("train_accuracy", "printed_accuracy")})
     if "set_aside" in numbers:
         said = f"{said} {say('diagnosis.set_aside', language, rise=_number(found.last_rise))}"
     if found.phase in (TOO_SHORT, DIVERGED):

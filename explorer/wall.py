@@ -85,7 +85,9 @@ def sentence(shown: Shown, language: str) -> str:
     what = ", ".join([naming.dataset(shown.like, language), *(
         f"{naming.lower(naming.title(name, language))} {naming.value(name, shown.like, language)}" for name in fields)])
     parts = [count("wall.runs", language, number)] + ([count("wall.live", language, live)] if live else [])
-    said = [f"{' · '.join(parts)}." if number else say("wall.empty", language), say("wall.shown", language, what=what)]
+    said = [f"{' · '.join(parts)}.", say("wall.shown", language, what=what)]
+    if not number:
+        said = [say("wall.alone" if shown.left_out else "wall.empty", language, what=what)]
     if shown.left_out:
         names = [naming.lower(naming.title(name, language)) for name in shown.differing]
         said.append(count("wall.left_out", language, shown.left_out, settings=naming.listed(names, language)))

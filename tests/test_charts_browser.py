@@ -118,7 +118,7 @@ def test_the_axis_ends_where_training_ended_and_the_marks_stay_whatever_the_line
     middle = max(x for _, x, _ in dots.values())
     assert middle > 0.9 * tab.chart(0).locator("svg").bounding_box()["width"] - 80, "the last epoch is at the edge"
     before = _marks(tab)
-    assert [text for text, _ in before] == ["best", "stopped"]
+    assert [text for text, _ in before] == ["best", "stop"]
     tab.page.get_by_text("As Keras prints them").click()
     expect(tab.chart(0).locator("svg")).to_contain_text("Loss, as Keras prints it", timeout=30_000)
     tab.page.wait_for_timeout(500)

@@ -342,6 +342,10 @@ def test_nothing_in_a_panel_is_drawn_at_a_value_that_it_does_not_have(curves, to
     assert scale["type"] == ("log" if log_y else "linear") and (low == 0 or log_y)
 
 
+def test_panels_of_nothing_but_zeros_have_an_axis():
+    assert overlay.span_of(frames([0.0, 0.0])) == (0.0, 1.0)
+
+
 @pytest.mark.parametrize("log_y", [False, True])
 def test_no_chart_of_the_comparison_clamps_or_clips(log_y):
     drawn = json.dumps(overlay.spec(overlay.chart(

@@ -340,6 +340,31 @@ def test_a_loss_of_hundreds_is_not_called_close_to_a_guess(accuracy):
     assert not (accuracy and found.is_stuck)
 
 
+@pytest.mark.parametrize("times", [1.0, 1.1, 1.3, 1.6])
+def test_a_network_that_answers_right_has_learned_whatever_its_loss(times):
+    # As a strong penalty leaves it: small outputs, in the right order.
+    loss = [times * math.log(10)] * 12
+    found = diagnose(frame(loss, loss, [0.9] * 12, [0.9] * 12), classes=10)
+    assert not found.is_stuck and "learned" not in sentence(found)
+    assert diagnose(frame(loss, loss, [0.1] * 12, [0.1] * 12), classes=10).is_stuck
+
+
+@pytest.mark.parametrize("val", [[0.320, 0.321, 0.900], [0.5, NAN, 0.4]])
+@pytest.mark.parametrize("language, said", [("en", r"(\d+) of at least (\d+) epochs"),
+                                            ("ko", r"적어도 (\d+)개.*아직 (\d+)개")])
+def test_too_few_epochs_are_counted_as_they_were_judged(val, language, said):
+    found = diagnose(curve([value - 0.01 for value in val], val))
+    numbers = sorted(map(int, re.search(said, sentence(found, language)).groups()))
+    assert found.phase == TOO_SHORT and numbers == [2, 3]
+
+
+def test_what_was_lost_beyond_a_guess_is_not_called_near_it():
+    train = [2.0, 0.8, 0.3, 1.0, 3.0, 4.4, 4.5, 4.5, 4.5, 4.5]
+    found = diagnose(curve(train, [value + 0.05 for value in train]), classes=10)
+    assert found.phase == UNSTABLE
+    assert "is back at 4.500, worse than the 2.303 of random guessing" in sentence(found)
+
+
 def test_what_is_memorized_already_overfits_though_training_can_fall_no_further():
     draw = np.random.default_rng(3).normal(size=(2, 100))
     found = diagnose(curve(0.009 * (1 + 0.3 * draw[0]), np.linspace(0.10, 0.22, 100) * (1 + 0.12 * draw[1])))
@@ -375,7 +400,9 @@ def test_averages_of_batch_normalization_that_lag_are_named_with_both_numbers():
     found = diagnose(history, classes=10)
     assert found.is_lagging and found.phase == TOO_SHORT
     assert "28.0%" in sentence(found) and "100.0%" in sentence(found) and "batch normalization" in sentence(found)
-    # With dropout it is the other way round.
+    # Nor is it said of a network without batch normalization, whatever its numbers; with dropout it is the other way
+    # round.
+    assert not diagnose(history, classes=10, batch_norm=False).is_lagging
     assert not diagnose(history.assign(accuracy=0.2, loss=2.3), classes=10).is_lagging
 
 

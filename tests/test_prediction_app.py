@@ -216,7 +216,7 @@ def test_a_queue_that_is_full_keeps_nothing_known_covered(page, lesson, monkeypa
     def full(*args):
         raise QueueFull("Too many runs wait.")
 
-    monkeypatch.setattr(page.engine, "submit_all", full)
+    monkeypatch.setattr(page.engine, "submit_each", full)
     _press(at, "predict_skip")
     assert _button(at, "train").label == "Trained"
 

@@ -295,22 +295,33 @@ assert store.set_aside is None
 # -- several at once ------------------------------------------------------------------------------------------
 
 
-def _batch(name: str, count: int) -> dict[str, RunConfig]:
-    return {f"{name}{number}": RunConfig(seed=number) for number in range(count)}
+def _batch(name: str, count: int, demand: Demand = Demand()) -> list[tuple[str, RunConfig, Demand]]:  # noqa: B008
+    return [(f"{name}{number}", RunConfig(seed=number), demand) for number in range(count)]
 
 
 def test_a_batch_is_asked_for_as_a_whole_or_not_at_all(store):
-    store.request_all(_batch("a", 3), Demand(), VERSIONS, "ada", most=5, most_own=4)
+    store.request_all(_batch("a", 3), VERSIONS, "ada", most=5, most_own=4)
     with pytest.raises(QueueFull, match="^3 runs are waiting, and 5 may wait here. Try again in a while.$"):
-        store.request_all(_batch("b", 3), Demand(), VERSIONS, "bo", most=5, most_own=4)
+        store.request_all(_batch("b", 3), VERSIONS, "bo", most=5, most_own=4)
     with pytest.raises(QueueFull, match="^Expected at most 4 waiting runs of one person, received 2 more beside 3 that "
                                         "wait. Wait until some of them are trained, stop some, or ask for fewer.$"):
-        store.request_all(_batch("b", 2), Demand(), VERSIONS, "ada", most=5, most_own=4)
+        store.request_all(_batch("b", 2), VERSIONS, "ada", most=5, most_own=4)
     # What waits or trains already counts for nothing, and is wanted further all the same.
-    store.request_all(_batch("a", 4), Demand(epochs=99), VERSIONS, "ada", most=4, most_own=4)
-    store.request_all(_batch("a", 4), Demand(epochs=100), VERSIONS, "bo", most=1, most_own=0)
+    store.request_all(_batch("a", 4, Demand(epochs=99)), VERSIONS, "ada", most=4, most_own=4)
+    store.request_all(_batch("a", 4, Demand(epochs=100)), VERSIONS, "bo", most=1, most_own=0)
     assert store.counts() == {QUEUED: 4}
     assert {run.demands for run in store.with_status(QUEUED)} == {(Demand(epochs=100),)}
+
+
+def test_a_batch_may_want_runs_as_far_as_each_is_wanted_and_one_in_two_ways(store):
+    [(one, config, _), (other, another, _)] = _batch("a", 2)
+    asked = [(one, config, Demand(epochs=9)), (other, another, Demand(epochs=3)), (one, config, Demand(20, patience=2))]
+    with pytest.raises(QueueFull):
+        store.request_all(asked, VERSIONS, "ada", most=1)
+    assert store.run_ids() == []
+    store.request_all(asked, VERSIONS, "ada", most=2)
+    assert store.run(one).demands == (Demand(epochs=9), Demand(20, patience=2))
+    assert store.run(other).demands == (Demand(epochs=3),) and store.waiting_for("ada") == 2
 
 
 @pytest.mark.parametrize("broken_at", [0, 1, 2])
@@ -326,7 +337,7 @@ def test_a_batch_that_fails_in_the_middle_leaves_none_of_it(store, monkeypatch, 
     write = store._request
     monkeypatch.setattr(store, "_request", one)
     with pytest.raises(OSError):
-        store.request_all(_batch("b", 3), Demand(epochs=9), VERSIONS, "ada")
+        store.request_all(_batch("b", 3, Demand(epochs=9)), VERSIONS, "ada")
     assert store.run_ids() == ["b0"] and store.run("b0") == before and store.events("b0") == events
     assert store.waiting_for("ada") == 0
 
@@ -341,12 +352,12 @@ def last(db, run_id, *rest):
     if run_id == 'c2':
         os.kill(os.getpid(), 9)
 store._request = last
-store.request_all({f'c{n}': RunConfig(seed=n) for n in range(4)}, Demand(), {}, 'ada')
+store.request_all([(f'c{n}', RunConfig(seed=n), Demand()) for n in range(4)], {}, 'ada')
 """, place)
     process.communicate("go\n", timeout=60)
     assert process.returncode == -signal.SIGKILL
     assert store.run_ids() == [] and store.waiting() == 0
-    store.request_all(_batch("c", 4), Demand(), VERSIONS, "ada")  # nobody is held up by it
+    store.request_all(_batch("c", 4), VERSIONS, "ada")  # nobody is held up by it
     assert store.waiting_for("ada") == 4
 
 
@@ -360,7 +371,7 @@ from explorer.queueing import QueueFull
 store = RunStore(sys.argv[1])
 for batch in range(12):
     try:
-        store.request_all({{f'{{os.getpid()}}-{{batch}}-{{n}}': RunConfig(seed=n) for n in range(3)}}, Demand(), {{}},
+        store.request_all([(f'{{os.getpid()}}-{{batch}}-{{n}}', RunConfig(seed=n), Demand()) for n in range(3)], {{}},
                           {person}, {most}, {own})
         print('taken')
     except QueueFull:

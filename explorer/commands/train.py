@@ -116,7 +116,8 @@ def _end(view: View, config: RunConfig, as_json: bool) -> int:
             "peak_mb": run.peak_mb, "message": run.message,
         }), flush=True)
     else:
-        words = verdict.sentence(diagnosis.diagnose(history.table(view.epochs), config.info.classes))
+        found = diagnosis.diagnose(history.table(view.epochs), config.info.classes, config.batch_norm)
+        words = verdict.sentence(found)
         if words:
             print(words)
         found = {one["epoch"]: one for one in (best, score) if one}

@@ -99,7 +99,7 @@ def _draw(engine: Engine, config: RunConfig, demand: Demand, run_id: str, was_li
     shown = sight.once(history.table, demand.epochs)
     _curves(sight, config, demand, view)
     with st.container():
-        found = sight.once(_diagnosed, demand.epochs, config.info.classes)
+        found = sight.once(_diagnosed, demand.epochs, config.info.classes, config.batch_norm)
         # While it moves, the words keep to their line: what stands below them is not to jump about.
         words = (verdict.brief if view.is_live else verdict.sentence)(found, language())
         if words:
@@ -229,8 +229,9 @@ def _use_embedded(config: RunConfig, demand: Demand, dataset: str) -> None:
     state.fill(config.with_(dataset=dataset), demand)
 
 
-def _diagnosed(epochs: Sequence[Mapping[str, Any]], wanted: int, classes: int) -> diagnosis.Diagnosis:
-    return diagnosis.diagnose(history.table(epochs, wanted), classes)
+def _diagnosed(epochs: Sequence[Mapping[str, Any]], wanted: int, classes: int,
+               batch_norm: bool) -> diagnosis.Diagnosis:
+    return diagnosis.diagnose(history.table(epochs, wanted), classes, batch_norm)
 
 
 def _rows(epochs: Sequence[Mapping[str, Any]], demand: Demand, printed: bool) -> pyarrow.Table:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import groupby
 
 import streamlit as st
 
@@ -13,6 +12,7 @@ from explorer.devices import DeviceError
 from explorer.engine import Engine, QueueFull
 from explorer.fields import FieldError
 from explorer.ui import cover, visitor
+from explorer.ui.guard import unusable
 from explorer.view import DONE, View
 
 # Finished runs that one visitor's page remembers, so that the store is asked for the others alone.
@@ -38,10 +38,11 @@ def submit(engine: Engine, wanted: Sequence[tuple[RunConfig, Demand]]) -> str:
     """Ask for runs. Returns: why they cannot be had, or nothing."""
     try:
         # Asked for together, they are trained together where their shapes allow it.
-        for demand, group in groupby(sorted(wanted, key=lambda one: repr(one[1])), key=lambda one: one[1]):
-            engine.submit_all([config for config, _ in group], demand, visitor.person())
-    except (FieldError, DeviceError, QueueFull, *STORE_ERRORS) as error:
+        engine.submit_each(wanted, visitor.person())
+    except (FieldError, DeviceError, QueueFull) as error:
         return str(error)
+    except STORE_ERRORS as error:
+        return unusable(error)
     for config, demand in wanted:
         cover.trained(config, demand)
     return ""
