@@ -29,7 +29,7 @@ LEAST_SHARE = 15
 # chosen among n / width of them; a rise needs so many more. Settled curves with 3 % jitter are then taken for
 # overfitting in 4 of 100 cases of 15 to 100 epochs, in 1 of 100 of more, and none with high confidence; a rise of 5 to
 # 10 % under that jitter is seen in 7 of 10. At 2.2 it would be 3 of 100, and 6 of 10 (simulated).
-RISE_ERRORS = 1.5
+RISE_ERRORS = 1.55
 # Of n epochs the jitter itself is uncertain by about this over √n, as a share of it.
 DOUBT = 0.85
 # The jitter at the lowest stretch is that of the n epochs since, where there are so many and it is plainly less than
