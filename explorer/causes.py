@@ -92,7 +92,7 @@ class Case:
     @property
     def has_learned_little(self) -> bool:
         """Whether training itself is still nearer to a guess than to the answers."""
-        return self.found.train > LITTLE_SHARE * self.found.guessing and not self.found.has_learned
+        return self.found.train > LITTLE_SHARE * self.found.guessing
 
     @property
     def is_held_back(self) -> bool:

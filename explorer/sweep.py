@@ -180,6 +180,8 @@ def placed(field: str, values: Sequence[str]) -> list[str]:
     order goes to its place."""
     parts = [part.strip() for value in values for part in value.replace(";", ",").split(",") if part.strip()]
     parts = list(dict.fromkeys(parts))
+    if field not in KINDS:  # the setting may be gone before the page has heard of its values
+        return parts
     ranks = [_rank(field, part) for part in parts]
     if len(parts) < 3 or None in ranks or ranks[:-1] != sorted(ranks[:-1]):
         return parts

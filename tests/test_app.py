@@ -134,7 +134,7 @@ def own_page(page: _Page, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> It
     engines.engine.clear()
     # The cached function would start a second engine for the module: it is given the first one again.
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(engines, "Engine", lambda settings: kept)
+        patch.setattr(engines, "Engine", lambda settings, **_: kept)
         assert engines.engine() is kept
 
 

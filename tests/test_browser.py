@@ -249,10 +249,11 @@ def _settled(look: Callable[[], dict], count: int) -> dict:
 def test_a_run_is_watched_stopped_and_continued(visit, server: Server):
     demand = Demand(40)
     tab = visit(path_of(LIVE, demand)).ready()
-    for number in range(2):
-        tab.chart(number).locator("svg.marks").evaluate("(svg, number) => svg.dataset.mine = number", number)
+    _mark(tab)
     tab.button("Train").click()
     growth = _watch(tab, lambda seen: len(seen) >= 4)
+    # One drawing a chart while the run trains.
+    assert _marks(tab) == ["0", "1"]
     assert growth == sorted(growth) and growth[0] < 12, growth
     expect(tab.page.locator("[data-testid=stProgress]")).to_contain_text(re.compile(r"Epoch \d+ of 40 · "))
 
@@ -269,6 +270,9 @@ def test_a_run_is_watched_stopped_and_continued(visit, server: Server):
     assert len(stored(server, LIVE)[1]) == kept, "it trains on although it was stopped"
 
     tab.button("Continue").click()
+    # Where training has ended the axis ends, and where it goes on there is room again: each time a new drawing.
+    _watch(tab, lambda seen: seen[-1] > 2 * kept)
+    _mark(tab)
     _watch(tab, lambda seen: seen[-1] >= 2 * 40)
     tab.trained()
     _, complete, scores = stored(server, LIVE)
@@ -276,8 +280,16 @@ def test_a_run_is_watched_stopped_and_continued(visit, server: Server):
     assert complete.head(kept).equals(table)
     shows(tab, LIVE, demand)
     assert tab.metrics()["Epochs"] == "40"
-    # One drawing a chart, the same from the first point to the last.
-    assert tab.page.locator("svg.marks").evaluate_all("all => all.map(svg => svg.dataset.mine)") == ["0", "1"]
+    assert _marks(tab) == ["0", "1"]
+
+
+def _mark(tab: Tab) -> None:
+    for number in range(2):
+        tab.chart(number).locator("svg.marks").evaluate("(svg, number) => svg.dataset.mine = number", number)
+
+
+def _marks(tab: Tab) -> list[str]:
+    return tab.page.locator("svg.marks").evaluate_all("all => all.map(svg => svg.dataset.mine)")
 
 
 def _watch(tab: Tab, enough: Callable[[list[int]], bool]) -> list[int]:

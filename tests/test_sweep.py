@@ -82,6 +82,7 @@ def test_typed_values_are_taken_apart_and_find_their_place():
     assert sweep.placed("l2", ["0", "0.1, 0.2;0.3"]) == ["0", "0.1", "0.2", "0.3"]
     assert sweep.placed("l2", ["0.01", "0.001", "0"]) == ["0.01", "0.001", "0"], "who wants it downwards gets it so"
     assert sweep.placed("optimizer", ["sgd", "adam"]) == ["sgd", "adam"]
+    assert sweep.placed("nothing", ["0, 1", "2"]) == ["0", "1", "2"], "the setting may be gone before its values"
     assert sweep.placed("dropout", ["0", "0.5", "much"]) == ["0", "0.5", "much"]
 
 

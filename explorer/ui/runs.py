@@ -36,6 +36,8 @@ def look(engine: Engine, wanted: Sequence[tuple[RunConfig, Demand]]) -> list[Vie
 
 def submit(engine: Engine, wanted: Sequence[tuple[RunConfig, Demand]]) -> str:
     """Ask for runs. Returns: why they cannot be had, or nothing."""
+    if not wanted:
+        return ""
     try:
         # Asked for together, they are trained together where their shapes allow it.
         engine.submit_each(wanted, visitor.person())
