@@ -271,7 +271,10 @@ def test_a_run_is_watched_stopped_and_continued(visit, server: Server):
 
     tab.button("Continue").click()
     # Where training has ended the axis ends, and where it goes on there is room again: each time a new drawing.
-    _watch(tab, lambda seen: seen[-1] > 2 * kept)
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while len(tab.points()) <= 2 * kept:
+        assert time.monotonic() < deadline, "nothing is added to what was kept"
+        tab.page.wait_for_timeout(50)
     _mark(tab)
     _watch(tab, lambda seen: seen[-1] >= 2 * 40)
     tab.trained()
