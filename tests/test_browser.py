@@ -247,7 +247,7 @@ def _settled(look: Callable[[], dict], count: int) -> dict:
 
 
 def test_a_run_is_watched_stopped_and_continued(visit, server: Server):
-    demand = Demand(40)
+    demand = Demand(16)
     tab = visit(path_of(LIVE, demand)).ready()
     _mark(tab)
     tab.button("Train").click()
@@ -255,15 +255,15 @@ def test_a_run_is_watched_stopped_and_continued(visit, server: Server):
     # One drawing a chart while the run trains.
     assert _marks(tab) == ["0", "1"]
     assert growth == sorted(growth) and growth[0] < 12, growth
-    expect(tab.page.locator("[data-testid=stProgress]")).to_contain_text(re.compile(r"Epoch \d+ of 40 · "))
+    expect(tab.page.locator("[data-testid=stProgress]")).to_contain_text(re.compile(r"Epoch \d+ of 16 · "))
 
     pressed = time.monotonic()
     tab.button("Stop").click()
-    expect(tab.button("Continue to epoch 40")).to_be_visible(timeout=20_000)
+    expect(tab.button("Continue to epoch 16")).to_be_visible(timeout=20_000)
     print(f"\nstopped {time.monotonic() - pressed:.2f} s after Stop was pressed")
     run, table, _ = stored(server, LIVE)
     kept = len(table)
-    assert run.status == "stopped" and 1 <= kept < 40
+    assert run.status == "stopped" and 1 <= kept < 16
     expect(tab.page.get_by_text(f"{kept} epoch")).to_be_visible()
     shows(tab, LIVE, demand)
     time.sleep(1)
@@ -276,13 +276,13 @@ def test_a_run_is_watched_stopped_and_continued(visit, server: Server):
         assert time.monotonic() < deadline, "nothing is added to what was kept"
         tab.page.wait_for_timeout(50)
     _mark(tab)
-    _watch(tab, lambda seen: seen[-1] >= 2 * 40)
+    _watch(tab, lambda seen: seen[-1] >= 2 * 16)
     tab.trained()
     _, complete, scores = stored(server, LIVE)
-    assert complete["epoch"].tolist() == list(range(1, 41)) and 40 in scores
+    assert complete["epoch"].tolist() == list(range(1, 17)) and 16 in scores
     assert complete.head(kept).equals(table)
     shows(tab, LIVE, demand)
-    assert tab.metrics()["Epochs"] == "40"
+    assert tab.metrics()["Epochs"] == "16"
     assert _marks(tab) == ["0", "1"]
 
 
