@@ -34,6 +34,20 @@ def engine(settings: Settings) -> Iterator[Engine]:
     engine.close()
 
 
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
+    """One for all tests that leave its worker as it is: starting one takes longer than most of them."""
+    engine = Engine(Settings(home=tmp_path_factory.mktemp("shared")))
+    yield engine
+    engine.close()
+
+
+@pytest.fixture
+def config(shared: Engine) -> RunConfig:
+    """A run that no other test has asked the shared engine for."""
+    return CONFIG.with_(seed=100 + len(shared.store.run_ids()))
+
+
 def wait_for(condition: Callable[[], object], seconds: float = 90) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
@@ -64,19 +78,19 @@ def alive(pid: int) -> bool:
         return False
 
 
-def test_a_run_is_trained_kept_and_known_at_once_afterwards(engine, settings):
+def test_a_run_is_trained_kept_and_known_at_once_afterwards(shared, config):
     demand = Demand(epochs=3)
-    assert engine.look(engine.run_id(CONFIG), demand).state == UNKNOWN
-    run_id = engine.submit(CONFIG, demand)
-    view = ended(engine, run_id, demand)
+    assert shared.look(shared.run_id(config), demand).state == UNKNOWN
+    run_id = shared.submit(config, demand)
+    view = ended(shared, run_id, demand)
     assert view.state == DONE
     assert [row["epoch"] for row in view.epochs] == [1, 2, 3]
     assert 0 < view.score["test_accuracy"] <= 1
-    assert view.run.device.startswith("CPU") and view.run.threads == settings.threads and view.run.peak_mb > 100
+    assert view.run.device.startswith("CPU") and view.run.threads == shared.settings.threads and view.run.peak_mb > 100
     # Asked again, also for less, nothing is trained.
-    assert engine.submit(CONFIG, demand) == engine.submit(CONFIG, Demand(epochs=2)) == run_id
-    assert engine.look(run_id, demand).state == DONE and engine.store.run(run_id).attempt == 1
-    assert numbers(engine.look(run_id, Demand(epochs=2))) == numbers(view)[:2]
+    assert shared.submit(config, demand) == shared.submit(config, Demand(epochs=2)) == run_id
+    assert shared.look(run_id, demand).state == DONE and shared.store.run(run_id).attempt == 1
+    assert numbers(shared.look(run_id, Demand(epochs=2))) == numbers(view)[:2]
 
 
 def test_raising_the_epochs_continues_and_equals_one_go_also_when_the_worker_was_killed(engine, tmp_path):
@@ -99,28 +113,28 @@ def test_raising_the_epochs_continues_and_equals_one_go_also_when_the_worker_was
     assert continued.score == whole.score
 
 
-def test_stop_keeps_what_was_reached_and_continue_goes_on(engine):
-    run_id = engine.submit(CONFIG, LONG)
-    in_the_middle(engine, run_id)
+def test_stop_keeps_what_was_reached_and_continue_goes_on(shared, config):
+    run_id = shared.submit(config, LONG)
+    in_the_middle(shared, run_id)
     asked = time.monotonic()
-    engine.stop(run_id)
-    view = ended(engine, run_id, LONG)
+    shared.stop(run_id)
+    view = ended(shared, run_id, LONG)
     assert time.monotonic() - asked < 3
     assert view.state == "stopped" and 5 <= view.reached < LONG.epochs
     more = Demand(epochs=view.reached + 2)
-    engine.submit(CONFIG, more)
-    assert numbers(ended(engine, run_id, more))[: view.reached] == numbers(view)
+    shared.submit(config, more)
+    assert numbers(ended(shared, run_id, more))[: view.reached] == numbers(view)
 
 
-def test_a_killed_child_is_said_and_continue_works(engine):
-    run_id = engine.submit(CONFIG, LONG)
-    os.kill(in_the_middle(engine, run_id), signal.SIGKILL)
-    view = ended(engine, run_id, LONG)
+def test_a_killed_child_is_said_and_continue_works(shared, config):
+    run_id = shared.submit(config, LONG)
+    os.kill(in_the_middle(shared, run_id), signal.SIGKILL)
+    view = ended(shared, run_id, LONG)
     assert view.state == "failed" and "killed (signal 9" in view.run.message and "Continue" in view.run.message
     assert [row["epoch"] for row in view.epochs] == list(range(1, view.reached + 1)) and view.reached >= 5
     more = Demand(epochs=view.reached + 2)
-    engine.submit(CONFIG, more)
-    after = ended(engine, run_id, more)
+    shared.submit(config, more)
+    after = ended(shared, run_id, more)
     assert after.state == DONE and numbers(after)[: view.reached] == numbers(view)
 
 
@@ -136,13 +150,13 @@ def test_a_killed_worker_interrupts_its_runs_and_another_takes_over(engine):
     assert ended(engine, run_id, more).state == DONE
 
 
-def test_a_damaged_checkpoint_costs_time_only(engine, settings):
-    run_id = engine.submit(CONFIG, Demand(epochs=3))
-    before = ended(engine, run_id, Demand(epochs=3))
-    path = checkpoints.path_of(settings.checkpoints, run_id)
+def test_a_damaged_checkpoint_costs_time_only(shared, config):
+    run_id = shared.submit(config, Demand(epochs=3))
+    before = ended(shared, run_id, Demand(epochs=3))
+    path = checkpoints.path_of(shared.settings.checkpoints, run_id)
     path.write_bytes(path.read_bytes()[:1000])
-    engine.submit(CONFIG, Demand(epochs=5))
-    after = ended(engine, run_id, Demand(epochs=5))
+    shared.submit(config, Demand(epochs=5))
+    after = ended(shared, run_id, Demand(epochs=5))
     assert after.state == DONE and numbers(after)[:3] == numbers(before)
 
 
@@ -244,14 +258,14 @@ def test_a_run_that_takes_too_long_is_stopped_and_can_be_continued(tmp_path):
         engine.close()
 
 
-def test_a_diverged_run_ends_and_is_known(engine):
+def test_a_diverged_run_ends_and_is_known(shared):
     config = RunConfig(dataset="digits", optimizer="sgd", learning_rate=10, l2=1.0, batch_size=32)
-    run_id = engine.submit(config, Demand(epochs=200))
-    view = ended(engine, run_id, Demand(epochs=200))
+    run_id = shared.submit(config, Demand(epochs=200))
+    view = ended(shared, run_id, Demand(epochs=200))
     assert view.state == DONE and view.run.status == "diverged" and "learning rate" in view.run.message
     attempt = view.run.attempt
-    engine.submit(config, Demand(epochs=200))
-    assert engine.store.run(run_id).attempt == attempt
+    shared.submit(config, Demand(epochs=200))
+    assert shared.store.run(run_id).attempt == attempt
 
 
 def test_data_that_cannot_be_had_fail_with_the_remedy_and_other_runs_go_on(no_keras_home, engine):
@@ -275,23 +289,23 @@ def test_closing_leaves_no_process_behind(settings):
     assert not list((settings.home / "engines").iterdir())
 
 
-def test_asked_for_again_at_once_each_attempt_ends_for_itself(engine):
+def test_asked_for_again_at_once_each_attempt_ends_for_itself(shared, config):
     # A run is known a moment before the process that trained it has gone.
     for epochs in range(1, 9):
         demand = Demand(epochs=epochs)
-        run_id = engine.submit(CONFIG, demand)
-        assert ended(engine, run_id, demand).state == DONE
+        run_id = shared.submit(config, demand)
+        assert ended(shared, run_id, demand).state == DONE
 
 
-def test_a_store_that_cannot_be_written_for_a_while_leaves_no_run_hanging(engine):
-    run_id = engine.submit(CONFIG, LONG)
-    child = in_the_middle(engine, run_id)
-    with engine.store._write():  # another program has the store
+def test_a_store_that_cannot_be_written_for_a_while_leaves_no_run_hanging(shared, config):
+    run_id = shared.submit(config, LONG)
+    child = in_the_middle(shared, run_id)
+    with shared.store._write():  # another program has the store
         os.kill(child, signal.SIGKILL)
         wait_for(lambda: not alive(child))
         time.sleep(0.5)
-    assert ended(engine, run_id, LONG).state == "failed"
-    assert ended(engine, engine.submit(CONFIG.with_(seed=1), Demand(epochs=1)), Demand(epochs=1)).state == DONE
+    assert ended(shared, run_id, LONG).state == "failed"
+    assert ended(shared, shared.submit(config.with_(hidden=(16,)), Demand(epochs=1)), Demand(epochs=1)).state == DONE
 
 
 def test_settings_that_cannot_be_read_fail_alone(engine):
@@ -315,20 +329,22 @@ def test_a_program_that_will_not_stay_takes_no_runs_of_others(settings):
     assert store.run("someone-else").status == "queued"
 
 
-def test_asked_for_again_before_a_stop_is_obeyed_it_trains_on(engine):
-    run_id = engine.submit(CONFIG, LONG)
-    in_the_middle(engine, run_id)
-    engine.stop(run_id)
-    more = Demand(epochs=engine.look(run_id, LONG).reached + 30)
-    engine.submit(CONFIG, more)
-    wait_for(lambda: engine.look(run_id, more).state == DONE)
+def test_asked_for_again_before_a_stop_is_obeyed_it_trains_on(shared, config):
+    run_id = shared.submit(config, LONG)
+    in_the_middle(shared, run_id)
+    shared.stop(run_id)
+    more = Demand(epochs=shared.look(run_id, LONG).reached + 30)
+    shared.submit(config, more)
+    wait_for(lambda: shared.look(run_id, more).state == DONE)
 
 
-def test_a_slice_of_a_run_that_others_train_on_is_known_at_once(engine):
-    run_id = engine.submit(CONFIG, LONG)
-    in_the_middle(engine, run_id)
-    assert engine.look(run_id, Demand(epochs=2)).state == DONE
-    assert engine.look(run_id, LONG).state == "running"
+def test_a_slice_of_a_run_that_others_train_on_is_known_at_once(shared, config):
+    run_id = shared.submit(config, LONG)
+    in_the_middle(shared, run_id)
+    assert shared.look(run_id, Demand(epochs=2)).state == DONE
+    assert shared.look(run_id, LONG).state == "running"
+    shared.stop(run_id)
+    assert ended(shared, run_id, LONG).state == "stopped"
 
 
 def test_a_training_process_that_never_starts_is_said(settings, monkeypatch):
