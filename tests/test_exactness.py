@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -45,12 +46,23 @@ def doubles():
     keras.config.set_dtype_policy("float32")
 
 
+@pytest.fixture(scope="module", autouse=True)
+def shared(settings: Settings) -> Iterator[None]:
+    """Rows that several tests want are read once, and garbage is not looked for in what was there before them."""
+    library = data.Library(settings)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(data, "load", lambda config, settings: library.load(config))
+        gc.collect()
+        gc.freeze()
+        yield
+        gc.unfreeze()
+
+
 @pytest.fixture(autouse=True)
 def forgotten():
-    """Graphs of models this large are let go of at once."""
+    """Graphs of models this large are let go of at once; Keras collects the garbage itself."""
     yield
     keras.backend.clear_session()
-    gc.collect()
 
 
 def gradients(config: RunConfig, settings: Settings, way) -> list[np.ndarray]:
