@@ -3,9 +3,9 @@
 import streamlit as st
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 
-from explorer.ui import engines
+from explorer.ui import resources
 
-engines.begin()  # the worker imports what it trains with while the server and its page import what they need
+resources.begin()  # the worker imports what it trains with while the server and its page import what they need
 
 if get_script_run_ctx(suppress_warning=True):
     from explorer.ui import page

@@ -6,8 +6,8 @@ import argparse
 import sys
 from importlib import import_module
 
-from explorer.database import DamagedStore, StoreError
-from explorer.settings import SettingError, Settings
+from explorer.config.settings import SettingError, Settings
+from explorer.store.sqlite import DamagedStore, StoreError
 
 COMMANDS = ("train", "warm", "runs", "doctor", "bench")
 
@@ -24,7 +24,7 @@ def main(arguments: list[str] | None = None) -> int:
     commands = parser.add_subparsers(dest="command", required=True)
     # Each by itself: `doctor` is to find what the others cannot be imported without.
     for name in [name for name in COMMANDS if name in arguments[:1]] or COMMANDS:
-        import_module(f"explorer.commands.{name}").add_to(commands)
+        import_module(f"explorer.cli.{name}").add_to(commands)
     given = parser.parse_args(arguments)
     try:
         settings = Settings.from_environment()

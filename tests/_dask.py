@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 class DaskCluster:
-    """A scheduler and its workers, started by the programs that the README names.
+    """A scheduler and its workers, started by the programs that docs/cluster.md names.
 
     Args:
         folder: for homes and logs.

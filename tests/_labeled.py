@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from explorer.diagnosis import GOOD, OVERFITTING, Diagnosis
-from explorer.lessons import published as sources
+from explorer.analysis.diagnosis import GOOD, OVERFITTING, Diagnosis
+from explorer.lessons import reference_curves as sources
 from tests._simulated import frame
 
 # Facts only: numbers as notebooks, logs and reports print them, and the names of these.
@@ -51,7 +51,7 @@ class Labeled:
 
     Attributes:
         name: what it is called.
-        history: as from `explorer.history.table`.
+        history: as from `explorer.analysis.history.table`.
         classes: of its data.
         phases: those that can be argued for.
         best_epoch: the epoch with the lowest validation loss, `None` where no loss is a number.

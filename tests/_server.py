@@ -13,7 +13,7 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
-from explorer.store import RunStore
+from explorer.store.store import RunStore
 
 ROOT = Path(__file__).resolve().parents[1]
 BROWSER_OPTIONS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from explorer.diagnosis import GOOD, NOISY, OVERFITTING, UNDERFITTING, UNSTABLE
-from explorer.history import table
+from explorer.analysis.diagnosis import GOOD, NOISY, OVERFITTING, UNDERFITTING, UNSTABLE
+from explorer.analysis.history import table
 
 Random = np.random.Generator
 Curves = tuple[np.ndarray, np.ndarray]

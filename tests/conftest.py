@@ -11,7 +11,7 @@ from pathlib import Path
 import hypothesis
 import pytest
 
-from explorer.settings import Settings
+from explorer.config.settings import Settings
 from tests._stores import address, cluster, new_place, place  # noqa: F401  fixtures
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -6,13 +6,13 @@ from collections.abc import Hashable
 
 import numpy as np
 
-from explorer.catalogue import DATASETS, DatasetInfo
-from explorer.config import RunConfig
+from explorer.config.datasets import DATASETS, DatasetInfo
+from explorer.config.run_config import RunConfig
+from explorer.config.settings import Settings
 from explorer.data import cache, digits, files, reviews
 from explorer.data.files import DataError, Report, changed
-from explorer.data.prepare import Prepared, prepare
 from explorer.data.rows import Examples, PixelRows, WordRows
-from explorer.settings import Settings
+from explorer.data.splits import Prepared, prepare
 
 __all__ = [
     "DATASETS", "DataError", "DatasetInfo", "Library", "Prepared", "changed", "default_dataset", "is_prepared",

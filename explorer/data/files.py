@@ -13,8 +13,8 @@ from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
 
-from explorer.catalogue import DatasetInfo
-from explorer.settings import Settings
+from explorer.config.datasets import DatasetInfo
+from explorer.config.settings import Settings
 
 # A connection that says nothing for so long has failed; the downloader itself would wait for ever.
 SILENCE_SECONDS = 20

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from explorer.data.rows import START
-from explorer.data.safe import read_npz
+from explorer.data.safe_npz import read_npz
 
 # load_data's own defaults: words are shifted by three, and each split is shuffled by one generator.
 INDEX_FROM = 3

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from explorer.data.safe import read_npz
+from explorer.data.safe_npz import read_npz
 
 SIDE = 28
 

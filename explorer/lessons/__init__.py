@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
-from explorer.comparison import Entry
-from explorer.config import Demand, RunConfig
+from explorer.analysis.comparison import Entry
+from explorer.config.run_config import Demand, RunConfig
 from explorer.lessons.measures import Measured
 
 # What a claim says of the values of its runs, in the order in which it names them.
@@ -21,7 +21,7 @@ MEASURES = ("best_epoch", "best", "best_accuracy", "last", "gap", "accuracy_gap"
             "accuracy_gap_at", "train_accuracy_at")
 # Of those that a claim has after an epoch of its own: where all of them are.
 _AT = {"gap_at": "gaps", "accuracy_gap_at": "accuracy_gaps", "train_accuracy_at": "train_accuracies"}
-# Switches of the comparison that a part may open with, see `explorer.ui.comparison`.
+# Switches of the comparison that a part may open with, see `explorer.ui.panels.comparison`.
 SWITCHES = ("panels", "log_x", "log_y", "printed")
 
 

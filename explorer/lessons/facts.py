@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
-from explorer.fields import plain
+from explorer.config.fields import plain
+from explorer.config.metrics import NEAR_ZERO
 from explorer.lessons import Part, Text
-from explorer.weights import NEAR_ZERO
 
 
 @dataclass(frozen=True)

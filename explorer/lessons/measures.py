@@ -9,8 +9,8 @@ from typing import Any
 
 import pandas as pd
 
-from explorer.comparison import Entry, Result
-from explorer.stopping import stopping_epoch
+from explorer.analysis.comparison import Entry, Result
+from explorer.config.plan import stopping_epoch
 
 # A network that gets so many of its training examples right knows them by heart.
 BY_HEART = 0.99

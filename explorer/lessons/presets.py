@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from explorer import data
-from explorer.config import Demand, RunConfig
+from explorer.config.run_config import Demand, RunConfig
+from explorer.config.settings import Settings
 from explorer.lessons import DIFFERENT, EQUAL, FALLS, RISES, Claim, Part
-from explorer.settings import Settings
 
 TUTORIAL_7 = "TensorFlow Tutorial 7 (mazdah.github.io)"
 DLWP = "Deep Learning with Python, section 4.4"

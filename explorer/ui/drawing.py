@@ -9,7 +9,7 @@ import pandas as pd
 import pyarrow
 import streamlit as st
 
-from explorer import vega
+from explorer.ui.charts import theme
 
 
 def draw(rows: pd.DataFrame | pyarrow.Table, spec: dict[str, Any], titles: Mapping[str, str], key: str, alt: str,
@@ -25,4 +25,14 @@ def draw(rows: pd.DataFrame | pyarrow.Table, spec: dict[str, Any], titles: Mappi
     if isinstance(rows, pd.DataFrame):
         # Who has the data shown sees no numbers of rows, which mean nothing.
         rows = pyarrow.Table.from_pandas(rows, preserve_index=False)
-    st.vega_lite_chart(vega.with_titles(rows, titles), vega.titled(spec, titles), key=key, width=width, alt=alt, **more)
+    st.vega_lite_chart(
+    theme.with_titles(
+        rows,
+        titles),
+        theme.titled(
+            spec,
+            titles),
+            key=key,
+            width=width,
+            alt=alt,
+             **more)

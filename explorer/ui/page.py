@@ -3,9 +3,32 @@
 import streamlit as st
 
 from explorer import data
-from explorer.settings import SettingError
-from explorer.ui import comparison, controls, engines, lessons, links, live, own, portrait, state, sweep, wall
-from explorer.ui.speech import t, told
+from explorer.config.settings import SettingError
+from explorer.ui import resources, state
+from explorer.ui.panels import (
+    class_links as class_links_panel,
+)
+from explorer.ui.panels import (
+    class_wall as class_wall_panel,
+)
+from explorer.ui.panels import (
+    comparison as comparison_panel,
+)
+from explorer.ui.panels import (
+    controls,
+    live,
+    own_runs,
+)
+from explorer.ui.panels import (
+    lessons as lessons_panel,
+)
+from explorer.ui.panels import (
+    samples as samples_panel,
+)
+from explorer.ui.panels import (
+    sweep as sweep_panel,
+)
+from explorer.ui.translate import t, told
 
 
 def show() -> None:
@@ -14,7 +37,7 @@ def show() -> None:
     st.header(t("page.title"))
 
     try:
-        engine = engines.engine()
+        engine = resources.engine()
     except SettingError as error:
         st.error(t("page.no_start", why=told(str(error))), icon=":material/error:")
         st.stop()
@@ -25,32 +48,32 @@ def show() -> None:
         notices.warning(t("page.set_aside", name=engine.store.set_aside.name), icon=":material/warning:")
 
     state.open_address(engine, data.default_dataset(engine.settings))
-    lessons.load_asked(engine)
+    lessons_panel.load_asked(engine)
     request = controls.show(engine)
     unsound = dict.fromkeys([*st.session_state.pop("messages", []), *request.messages])
     if unsound:
         notices.warning("\n".join(f"- {told(message)}" for message in unsound))
     grid, unsound_grid = state.read_grid(engine, request.config)
     state.write_address(engine, request.config, request.demand, grid)
-    own.note(request.config, request.demand)
+    own_runs.note(request.config, request.demand)
 
     with st.container():
-        lessons.show(engine)
+        lessons_panel.show(engine)
     with st.container():
         live.show(engine, request.config, request.demand)
     with st.container():
         # A click on its map adds to the comparison, which must not push the map away.
-        sweep.show(engine, request.config, request.demand, grid, unsound_grid)
+        sweep_panel.show(engine, request.config, request.demand, grid, unsound_grid)
     with st.container():
-        wall.show(engine, request.config)
+        class_wall_panel.show(engine, request.config)
     with st.container():
-        comparison.show(engine, request.config)
+        comparison_panel.show(engine, request.config)
     with st.container():
-        portrait.show(engine, request.config, request.demand)
+        samples_panel.show(engine, request.config, request.demand)
 
     with st.expander(t("page.reading"), icon=":material/help:"):
         st.markdown(t("page.reading.text"))
 
-    links.show()
+    class_links_panel.show()
 
-    engines.settle()
+    resources.settle()

@@ -17,9 +17,9 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from streamlit import config
 
-from explorer import garbage
-from explorer.settings import SettingError, Settings, UnusableStore
-from explorer.ui import engines
+from explorer.config.settings import SettingError, Settings, UnusableStore
+from explorer.ui import resources
+from explorer.workers import garbage
 
 HEALTH = "/healthz"
 
@@ -91,7 +91,7 @@ async def _lifespan(app: Any) -> AsyncIterator[None]:
     threading.Thread(target=_import_page, name="page-imports", daemon=True).start()
     yield
     try:
-        await to_thread.run_sync(engines.engine().close)
+        await to_thread.run_sync(resources.engine().close)
     except SettingError:
         pass  # there has never been one
 
@@ -105,7 +105,7 @@ def _import_page() -> None:
 def _health(request: Request) -> JSONResponse:
     """200 where runs can be trained or are about to be, 503 where they cannot."""
     try:
-        engine = engines.engine()
+        engine = resources.engine()
     except UnusableStore:
         return JSONResponse({"status": "no store"}, 503)
     except SettingError:

@@ -6,9 +6,9 @@ import time
 
 import streamlit as st
 
-from explorer import comparison, links, sweep
-from explorer.address import Parsed, explain, parse, query
-from explorer.config import (
+from explorer.analysis import comparison, sweep
+from explorer.config.fields import FieldError
+from explorer.config.run_config import (
     DECAYING,
     DEFAULT_LEARNING_RATE,
     DEFAULT_WEIGHT_DECAY,
@@ -17,11 +17,11 @@ from explorer.config import (
     Demand,
     RunConfig,
 )
-from explorer.engine import Engine
-from explorer.fields import FieldError
-from explorer.lessons import Part
+from explorer.config.url_params import Parsed, explain, parse, query
+from explorer.engine.engine import Engine
+from explorer.lessons import Part, class_links
 from explorer.lessons.presets import all_available, available
-from explorer.ui.speech import browsers
+from explorer.ui.translate import browsers
 
 # Sizes by name, and the name of every other size; `hidden` itself is in the address.
 ARCHITECTURES = {
@@ -61,7 +61,7 @@ def open_address(engine: Engine, default_dataset: str) -> None:
 def _fill_lesson(asked: dict[str, str]) -> None:
     """Set the lesson, the language and what an instructor has fixed to those of an address; a lesson's runs are loaded
     where it names none."""
-    link, unsound = links.read(asked, browsers())
+    link, unsound = class_links.read(asked, browsers())
     st.session_state["messages"] += unsound
     st.session_state.update(lesson=link.lesson, lesson_part=link.part, language=link.language or browsers(),
                             predict=link.predict, lesson_seed=link.seed if link.lesson else None,
@@ -243,11 +243,11 @@ def write_address(engine: Engine, config: RunConfig, demand: Demand, grid: sweep
         wanted["grid"] = grid.text
     name, part, seed = (st.session_state[key] for key in ("lesson", "lesson_part", "lesson_seed"))
     compared = comparison.text(st.session_state["compared"])
-    wanted |= links.restrictions(st.session_state["hidden_controls"], st.session_state["locked_controls"])
+    wanted |= class_links.restrictions(st.session_state["hidden_controls"], st.session_state["locked_controls"])
     if name:
         wanted["lesson"] = name
         if seed is not None:
-            wanted[links.LESSON_SEED] = str(seed)
+            wanted[class_links.LESSON_SEED] = str(seed)
         if part:
             wanted["part"] = str(part + 1)
         if not st.session_state["predict"]:

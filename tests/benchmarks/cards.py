@@ -17,9 +17,9 @@ from pathlib import Path
 
 import numpy as np
 
-from explorer.calls import suits_card
-from explorer.config import RunConfig
-from explorer.settings import Settings
+from explorer.config.cost_model import suits_card
+from explorer.config.run_config import RunConfig
+from explorer.config.settings import Settings
 from tests.benchmarks.curves import asked, command, rows
 from tests.benchmarks.drift import EPOCHS, NAMES, apart, variants
 from tests.benchmarks.trainer import ROWS
@@ -74,9 +74,11 @@ def main(chosen: list[int], epochs: int, device: str, data_dir: Path) -> None:
 def _child(given: dict) -> list[list[list[dict]]]:
     import tensorflow as tf
 
-    from explorer import devices, fast, plain
+    from explorer.training import graph_loop
+    from explorer.workers import devices
+    from tests.reference import plain
 
-    settings, ways = Settings.from_dict(given["settings"]), {"fast": fast.Course, "plain": plain.Course}
+    settings, ways = Settings.from_dict(given["settings"]), {"fast": graph_loop.Course, "plain": plain.Course}
     devices.prepare(given["device"], settings.threads, tf)
     return [[[{name: row[name] for name in (*NAMES, "seconds")} for row in rows(
         RunConfig.from_json(config), settings, ways[way], given["epochs"], device=given["device"])]

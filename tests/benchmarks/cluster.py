@@ -14,9 +14,9 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from explorer.config import Demand, RunConfig
-from explorer.engine import Engine
-from explorer.settings import Settings
+from explorer.config.run_config import Demand, RunConfig
+from explorer.config.settings import Settings
+from explorer.engine.engine import Engine
 from tests._dask import DaskCluster
 
 CONFIG = RunConfig(dataset="digits", hidden=(16, 16))

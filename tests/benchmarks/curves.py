@@ -12,8 +12,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from explorer.config import Demand, RunConfig
-from explorer.settings import Settings
+from explorer.config.run_config import Demand, RunConfig
+from explorer.config.settings import Settings
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -23,12 +23,12 @@ def rows(config: RunConfig, settings: Settings, way: Any, epochs: int, measured:
     """Train in this process; what is told of each epoch.
 
     Args:
-        way: `explorer.fast.Course` or one of its kind.
+        way: `explorer.training.graph_loop.Course` or one of its kind.
         measured: validate on so many rows only.
         device: as it has been prepared.
     """
     from explorer import data
-    from explorer.training import train
+    from explorer.training.train import train
 
     prepared = data.load(config, settings)
     if measured is not None:

@@ -13,8 +13,8 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-from explorer.diagnosis import OVERFITTING, diagnose
-from explorer.phases import Diagnosis
+from explorer.analysis.diagnosis import OVERFITTING, diagnose
+from explorer.analysis.phases import Diagnosis
 from tests._labeled import HISTORIES, labeled, published
 from tests._simulated import KINDS
 

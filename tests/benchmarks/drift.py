@@ -8,7 +8,7 @@ in the other, and from then on they train different weights (so does a weight at
 sooner. So the fast path is held to what the plain one does to itself when nothing changes but the order in which it
 adds up: with oneDNN switched off, and with the inputs in another order. Where those happen to stay together and the
 fast path does not, the step in which a unit turned is looked for (`turns.py`). The last column is plain Keras as a
-notebook would have it (`tests/_plain.py`), with nothing of the explorer in it.
+notebook would have it (`tests/reference/plain_keras.py`), with nothing of the explorer in it.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from typing import Any
 
 import numpy as np
 
-from explorer.config import RunConfig
-from explorer.settings import Settings
+from explorer.config.run_config import RunConfig
+from explorer.config.settings import Settings
 from tests.benchmarks.curves import ROOT, asked, command, rows
 from tests.benchmarks.trainer import LARGE, ROWS
 
@@ -56,7 +56,7 @@ def curve(config: RunConfig, settings: Settings, way, epochs: int, measured: int
     """Train in this process: one row an epoch, its columns `NAMES`.
 
     Args:
-        way: `explorer.fast.Course` or one of its kind.
+        way: `explorer.training.graph_loop.Course` or one of its kind.
         measured: validate on so many rows only.
     """
     return np.array([[row[name] for name in NAMES] for row in rows(config, settings, way, epochs, measured)])
@@ -87,7 +87,8 @@ def notebook(config: RunConfig, settings: Settings, epochs: int) -> np.ndarray |
         given = {"file": str(file), "classes": config.info.classes, "epochs": epochs, **{
             name: getattr(config, name)
             for name in ("seed", "hidden", "l2", "batch_norm", "dropout", "optimizer", "batch_size")}}
-        answer = subprocess.run([sys.executable, str(ROOT / "tests/_plain.py"), json.dumps(given)], cwd=folder,
+        answer = subprocess.run([sys.executable, str(ROOT / "tests/reference/plain_keras.py"), json.dumps(given)],
+                                cwd=folder,
                                 stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, check=True)
     return np.array([row["val_crossentropy"] for row in json.loads(answer.stdout.splitlines()[-1])])
 
@@ -147,7 +148,10 @@ def _pair(found: np.ndarray) -> str:
 def _child(given: dict) -> Any:
     import tensorflow as tf
 
-    from explorer import data, devices, fast, plain
+    from explorer import data
+    from explorer.training import graph_loop
+    from explorer.workers import devices
+    from tests.reference import plain
 
     settings = Settings.from_dict(given["settings"])
     devices.prepare("cpu", settings.threads, tf)
@@ -167,7 +171,7 @@ def _child(given: dict) -> Any:
             kernel = self.network.layers[0].kernel
             kernel.assign(kernel.numpy()[order])
 
-    ways = {"fast": fast.Course, "plain": plain.Course, "reordered": Reordered}
+    ways = {"fast": graph_loop.Course, "plain": plain.Course, "reordered": Reordered}
     return [[curve(RunConfig.from_json(config), settings, ways[way], given["epochs"], given["measured"]).tolist()
              for way in given["ways"]] for config in given["configs"]]
 

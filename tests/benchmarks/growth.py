@@ -1,6 +1,7 @@
 """What an epoch and a look at the store cost as the work grows, beside what this machine could do at best.
 
-Use: python -m explorer bench --growth; needs EXPLORER_DATA_DIR. Writes the README's picture with `--picture FILE`.
+Use: python -m explorer bench --growth; needs EXPLORER_DATA_DIR. Writes the picture of docs/performance.md with
+`--picture FILE`.
 
 Each point is trained by a process of its own. Its physical floor is the larger of two times: the bytes that an epoch
 must move over the measured bandwidth of the caches and the memory, and the operations that it must do over the measured
@@ -21,9 +22,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from explorer.config import Demand, RunConfig, library_versions
-from explorer.settings import Settings
-from explorer.store import RunStore
+from explorer.config.run_config import Demand, RunConfig, library_versions
+from explorer.config.settings import Settings
+from explorer.store.store import RunStore
 
 ROOT = Path(__file__).resolve().parents[2]
 BASE = RunConfig(dataset="imdb", validation="test")
@@ -54,17 +55,19 @@ def measure_point(config: RunConfig, data_dir: Path, home: Path) -> dict[str, fl
 def _point(config: RunConfig, settings: Settings) -> dict[str, float]:
     import tensorflow as tf
 
-    from explorer import data, devices, fast, training
-    from explorer.courses import warm_up
+    from explorer import data
+    from explorer.training import graph_loop, train
+    from explorer.training.graph_cache import warm_up
+    from explorer.workers import devices
 
     devices.prepare("cpu", settings.threads, tf)
     warm_up()
     before = _resident_mb()
     prepared = data.load(config, settings)
     seconds: list[float] = []
-    training.train(config, prepared, lambda: [Demand(EPOCHS)],
-                   lambda kind, values: seconds.append(values["seconds"]) if kind == "epoch" else None, lambda: False,
-                   way=fast.Course)
+    train.train(config, prepared, lambda: [Demand(EPOCHS)],
+                lambda kind, values: seconds.append(values["seconds"]) if kind == "epoch" else None, lambda: False,
+                way=graph_loop.Course)
     words = sum(len(part.x.indices) for part in (prepared.train, prepared.validation))
     return {"seconds": statistics.median(seconds[1:]), "memory": _resident_mb(peak=True) - before,
             "trained_words": len(prepared.train.x.indices), "words": words,

@@ -25,14 +25,16 @@ from typing import Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-from explorer import comparison, data, history, naming, stopping  # noqa: E402
-from explorer.comparison import Entry  # noqa: E402
-from explorer.config import Demand, RunConfig  # noqa: E402
-from explorer.lessons import FAILS, HOLDS, OPEN, Part, published, reading  # noqa: E402
+from explorer import data
+from explorer.analysis import comparison, history
+from explorer.analysis.comparison import Entry  # noqa: E402
+from explorer.config import labels, plan  # noqa: E402
+from explorer.config.run_config import Demand, RunConfig  # noqa: E402
+from explorer.config.settings import Settings  # noqa: E402
+from explorer.i18n import WRITTEN  # noqa: E402
+from explorer.lessons import FAILS, HOLDS, OPEN, Part, claims_text, reference_curves  # noqa: E402
 from explorer.lessons.measures import Measured, measured  # noqa: E402
 from explorer.lessons.presets import LESSONS  # noqa: E402
-from explorer.settings import Settings  # noqa: E402
-from explorer.words import WRITTEN  # noqa: E402
 
 # A run as it is kept: its epochs, and the test score after each epoch at which some demand ended.
 Kept = dict[str, Any]
@@ -55,7 +57,7 @@ class Runs:
         """The run, if it is known as far as each of these demands."""
         found = self._kept.get(self._name(config))
         curve = [row["val_crossentropy"] for row in found["epochs"]] if found else []
-        return found if found and stopping.satisfied(curve, demands) else None
+        return found if found and plan.satisfied(curve, demands) else None
 
     def put(self, config: RunConfig, run: Kept) -> None:
         self._kept[self._name(config)] = run
@@ -84,8 +86,8 @@ def _work(config: RunConfig, demands: Iterable[Demand]) -> float:
 
 def train(runs: Runs, missing: dict[RunConfig, set[Demand]], settings: Settings) -> None:
     """Train what is missing, one run after another in this process."""
-    from explorer import training
-    from explorer.courses import Courses
+    from explorer.training import train as training_loop
+    from explorer.training.graph_cache import Courses
 
     courses, library = Courses(), data.Library(settings)
     for number, (config, demands) in enumerate(missing.items(), start=1):
@@ -99,11 +101,11 @@ def train(runs: Runs, missing: dict[RunConfig, set[Demand]], settings: Settings)
                 scores[values["epoch"]] = values
 
         began = time.perf_counter()
-        outcome = training.train(config, library.load(config), lambda wanted=tuple(demands): wanted, emit,
-                                 lambda: False, way=courses)
+        outcome = training_loop.train(config, library.load(config), lambda wanted=tuple(demands): wanted, emit,
+                                      lambda: False, way=courses)
         seconds = time.perf_counter() - began
         runs.put(config, {"epochs": rows, "scores": scores, "seconds": seconds, "ended": outcome.reason})
-        print(f"{number} of {len(missing)}: {naming.short(config, WRITTEN)}, {config.dataset}, seed {config.seed}: "
+        print(f"{number} of {len(missing)}: {labels.short(config, WRITTEN)}, {config.dataset}, seed {config.seed}: "
               f"{len(rows)} epochs in {seconds:.1f} s, {outcome.reason}", flush=True)
 
 
@@ -122,14 +124,14 @@ def read(runs: Runs, entry: Entry) -> tuple[Any, Measured] | None:
 def _published(entry: Entry, shown: Sequence[Any], title: str) -> str:
     """Best value as a source printed it, its epoch, and how far each seed is from it."""
     if entry.again:
-        printed = [one for one in published.histories() if one.is_warm_started and one.config == entry.config]
+        printed = [one for one in reference_curves.histories() if one.is_warm_started and one.config == entry.config]
     else:
-        printed = published.of(entry.config)
+        printed = reference_curves.of(entry.config)
     # Several sources published the same settings: each lesson compares with its own.
     printed = [one for one in printed if one.title == title and (one.patience == entry.demand.patience)]
     if not printed:
         return "–"
-    off = [found for found in (published.distance(printed[0], one) for one in shown) if found]
+    off = [found for found in (reference_curves.distance(printed[0], one) for one in shown) if found]
     kind = "val_loss" if printed[0].is_penalised else "val. CE"
     if not off:
         return "–"
@@ -178,7 +180,7 @@ def _row(entry: Entry, known: Sequence[tuple[Any, Measured]], part: Part) -> str
 
 def _claim(part: Part, names: Sequence[str], by_seed: Sequence[Sequence[Any]], claim: Any) -> str:
     results = [[one[1] if one else None for one in found] for found in by_seed]
-    said = reading.sentence(claim, names, results[0], WRITTEN).rsplit(").", 1)[0]
+    said = claims_text.sentence(claim, names, results[0], WRITTEN).rsplit(").", 1)[0]
     return f"{said}): {_each(_MARKS[claim.verdict(found)] for found in results)}"
 
 

@@ -32,9 +32,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from explorer.address import query
-from explorer.config import Demand, RunConfig
-from explorer.store import FINISHED
+from explorer.config.run_config import Demand, RunConfig
+from explorer.config.url_params import query
+from explorer.store.store import FINISHED
 from tests._server import BROWSER_OPTIONS, Server, chromium
 from tests.benchmarks import processes
 from tests.benchmarks.visitors import Visitor

@@ -24,9 +24,9 @@ from pathlib import Path
 from playwright.sync_api import Page, sync_playwright
 
 from explorer import data
-from explorer.config import Demand, RunConfig, library_versions
-from explorer.settings import Settings
-from explorer.store import RunStore
+from explorer.config.run_config import Demand, RunConfig, library_versions
+from explorer.config.settings import Settings
+from explorer.store.store import RunStore
 from tests.benchmarks.visitors import Visitor
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -21,9 +21,9 @@ import time
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from explorer.address import query
-from explorer.config import Demand, RunConfig
-from explorer.store import FINISHED
+from explorer.config.run_config import Demand, RunConfig
+from explorer.config.url_params import query
+from explorer.store.store import FINISHED
 from tests._server import Server, alive
 from tests.benchmarks import processes
 from tests.benchmarks.load import warm

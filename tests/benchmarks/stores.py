@@ -14,8 +14,8 @@ import time
 from itertools import count
 from pathlib import Path
 
-from explorer.config import Demand
-from explorer.store import RunStore
+from explorer.config.run_config import Demand
+from explorer.store.store import RunStore
 from tests._stores import Cluster
 from tests.benchmarks.growth import BASE, EPOCHS_A_RUN, fill
 

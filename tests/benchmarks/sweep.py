@@ -12,9 +12,9 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from explorer.config import Demand, RunConfig
-from explorer.engine import Engine
-from explorer.settings import Settings
+from explorer.config.run_config import Demand, RunConfig
+from explorer.config.settings import Settings
+from explorer.engine.engine import Engine
 
 BASE = RunConfig(dataset="imdb", validation="test")
 STRENGTHS = (1e-5, 3e-5, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2)

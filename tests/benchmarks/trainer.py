@@ -28,9 +28,9 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-from explorer.config import Demand, RunConfig
-from explorer.engine import Engine
-from explorer.settings import Settings
+from explorer.config.run_config import Demand, RunConfig
+from explorer.config.settings import Settings
+from explorer.engine.engine import Engine
 
 # Looking costs time on the cores that train: often until the first epoch, whose time is a fraction of a second; then
 # as often as a page does for the curve.

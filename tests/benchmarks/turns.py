@@ -13,10 +13,12 @@ from unittest import mock
 import keras
 import numpy as np
 
-from explorer import calls, fast, plain
-from explorer.config import RunConfig
-from explorer.data.prepare import Prepared
-from explorer.model import network
+from explorer.config import cost_model
+from explorer.config.run_config import RunConfig
+from explorer.data.splits import Prepared
+from explorer.training import graph_loop
+from explorer.training.model import network
+from tests.reference import plain
 
 # Sums further apart than this are so by more than rounding; what brought them apart lies at most so many steps back.
 APART, SOON = 3e-5, 5
@@ -28,8 +30,8 @@ def first_turn(config: RunConfig, prepared: Prepared, epochs: int) -> int | None
     sums = keras.Model(network_of_both.inputs, [
         layer.input for layer in network_of_both.layers if isinstance(layer, keras.layers.Activation)])
     course = plain.Course(config, prepared)
-    with mock.patch.object(calls, "CALL_WORK", 1):  # each step a call of its own, so that it can be looked at
-        states = [before_each_step(way(config, prepared), epochs) for way in (fast.Course, plain.Course)]
+    with mock.patch.object(cost_model, "CALL_WORK", 1):  # each step a call of its own, so that it can be looked at
+        states = [before_each_step(way(config, prepared), epochs) for way in (graph_loop.Course, plain.Course)]
     assert len(states[0]) == len(states[1]) == epochs * course.steps
     turned = -math.inf
     for step, ((x, _), *both) in enumerate(zip(course.dataset().repeat(epochs), *states)):

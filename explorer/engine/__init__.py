@@ -1,0 +1,1 @@
+"""Who trains next, and whether it is alive."""

@@ -1,0 +1,1 @@
+"""What is kept: runs, epochs, scores, the queue, checkpoints and archives."""

@@ -1,0 +1,1 @@
+"""The Altair specifications of the page's charts; they know nothing of Streamlit."""
