@@ -1,1 +1,1 @@
-"""The overfitting explorer: train real Keras models and watch them memorise."""
+"""The overfitting explorer: train real Keras models and watch them memorize."""

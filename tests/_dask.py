@@ -12,7 +12,7 @@ from tests._server import alive, descendants, free_port, outliving
 ROOT = Path(__file__).resolve().parents[1]
 
 
-class DaskCluster:
+class LocalCluster:
     """A scheduler and its workers, started by the programs that docs/cluster.md names.
 
     Args:

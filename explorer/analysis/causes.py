@@ -40,7 +40,7 @@ SATURATING, DEEP = 3, 4
 # A layer of so few units lets little through; one of so many lets enough.
 BOTTLENECK, ENOUGH_UNITS = 2, 16
 # A layer from this width on is halved before other remedies; below the least it is left as it is.
-WIDE, LEAST_UNITS = 64, 4
+WIDE, MIN_UNITS = 64, 4
 # On fewer validation examples single ones show; so large a share is held out instead.
 SMALL_VALIDATION, USUAL_SHARE = 200, 0.2
 # A batch takes no more than so many examples, and no more than this share of them.
@@ -51,7 +51,7 @@ SMOOTH_SHARE, MEMORIZED_SHARE = 0.5, 0.1
 # Moving averages of batch normalization take over a hundredth of the new a step (Keras's momentum of 0.99); and a
 # network that has made fewer steps than this may simply not have come far.
 FEW_STEPS = 100
-LEAST_BATCH = 8
+MIN_BATCH = 8
 PATIENCE = 5
 
 
@@ -177,7 +177,7 @@ def _stronger(case: Case, name: str, strongest: float) -> float:
 
 def _halved(case: Case) -> tuple[int, ...]:
     """Every layer half as wide, none narrower than it may become."""
-    return tuple(max(min(units, LEAST_UNITS), units // 2) for units in case.config.hidden)
+    return tuple(max(min(units, MIN_UNITS), units // 2) for units in case.config.hidden)
 
 
 def _doubled_samples(case: Case) -> int | None:
@@ -188,8 +188,8 @@ def _doubled_samples(case: Case) -> int | None:
 def _smaller_batch(case: Case) -> int:
     """The largest power of two with which as many epochs make steps enough, or the least batch."""
     batch = case.config.batch_size
-    while batch > LEAST_BATCH and case.steps(batch) < FEW_STEPS:
-        batch = max(LEAST_BATCH, 2 ** math.floor(math.log2(batch - 1)))
+    while batch > MIN_BATCH and case.steps(batch) < FEW_STEPS:
+        batch = max(MIN_BATCH, 2 ** math.floor(math.log2(batch - 1)))
     return batch
 
 
@@ -217,7 +217,7 @@ def _has_small_validation(case: Case) -> bool:
 CAUSES: tuple[Cause, ...] = (
     # Batch normalization's moving averages are behind the weights: what is measured is not yet the network.
     Cause("more_steps", "batch_size", (LAGGING,),
-          lambda case: case.steps() < FEW_STEPS <= case.steps(LEAST_BATCH), _smaller_batch),
+          lambda case: case.steps() < FEW_STEPS <= case.steps(MIN_BATCH), _smaller_batch),
     Cause("no_batch_norm", "batch_norm", (LAGGING,), lambda case: case.config.batch_norm, lambda case: False),
     # Steps too large: training broke down, lost what it had learned, or rises with validation.
     Cause("slower", "learning_rate", (diagnosis.DIVERGED,), lambda case: True, _slower),
@@ -257,7 +257,7 @@ CAUSES: tuple[Cause, ...] = (
     Cause("wider", "hidden", POOR,
           lambda case: min(case.config.hidden) <= BOTTLENECK and case.has_learned_little,
           lambda case: tuple(max(units, ENOUGH_UNITS) for units in case.config.hidden)),
-    Cause("few_steps", "batch_size", (STUCK,), lambda case: case.steps() < FEW_STEPS <= case.steps(LEAST_BATCH),
+    Cause("few_steps", "batch_size", (STUCK,), lambda case: case.steps() < FEW_STEPS <= case.steps(MIN_BATCH),
           _smaller_batch),
     # Validation jumps: it is measured on few examples, or the steps are large.
     Cause("more_validation", "validation", (JUMPING,),
@@ -293,7 +293,7 @@ CAUSES: tuple[Cause, ...] = (
     Cause("stronger", "l1", (diagnosis.OVERFITTING,),
           lambda case: not case.config.l2 and 0 < case.config.l1 < STRONGEST_L1,
           partial(_stronger, name="l1", strongest=STRONGEST_L1)),
-    Cause("smaller", "hidden", (diagnosis.OVERFITTING,), lambda case: max(case.config.hidden) > LEAST_UNITS, _halved),
+    Cause("smaller", "hidden", (diagnosis.OVERFITTING,), lambda case: max(case.config.hidden) > MIN_UNITS, _halved),
     Cause("stop_early", "patience", (diagnosis.OVERFITTING,),
           lambda case: case.demand.patience is None and case.found.best_epoch + PATIENCE < case.found.epochs,
           lambda case: PATIENCE),

@@ -17,10 +17,10 @@ from explorer.config.settings import Settings
 from explorer.config.url_params import explain, parse, query
 from explorer.i18n import say
 
-# As many as there are colours that can be told apart.
-MOST_RUNS = 8
+# As many as there are colors that can be told apart.
+MAX_RUNS = 8
 # Longer texts are no comparisons; they are cut before anything looks at them.
-LONGEST_TEXT = 3_000
+MAX_TEXT = 3_000
 # How many seeds a run may be repeated with, itself included.
 SEEDS = (1, 3, 5)
 HIDDEN, AGAIN = "-", "again"
@@ -31,13 +31,13 @@ class Full(ValueError):
 
 
 @dataclass(frozen=True)
-class Entry:
+class ComparedRun:
     """A run in the comparison.
 
     Attributes:
         config, demand: the run, and how far it is wanted; the device is left to the machine.
         is_hidden: whether its curve is out of sight for now.
-        colour: number of its colour, its own for as long as it stays.
+        color: number of its color, its own for as long as it stays.
         again: epochs that were trained before the first one that is shown, as when `fit` is called a second time on a
             model that has been trained already: its history begins with epoch 1 then, its weights do not.
     """
@@ -45,7 +45,7 @@ class Entry:
     config: RunConfig
     demand: Demand
     is_hidden: bool = False
-    colour: int = 0
+    color: int = 0
     again: int = 0
 
     @property
@@ -166,21 +166,21 @@ def result(history: pd.DataFrame, score: Mapping[str, Any] | None = None, device
 # -- in the address ------------------------------------------------------------------------------------------
 
 
-def text(entries: Iterable[Entry]) -> str:
+def text(entries: Iterable[ComparedRun]) -> str:
     """The comparison as an address carries it."""
     return ";".join(entry.text for entry in entries)
 
 
-def read(given: str, settings: Settings) -> tuple[list[Entry], list[str]]:
+def read(given: str, settings: Settings) -> tuple[list[ComparedRun], list[str]]:
     """A comparison out of an address.
 
     Returns:
         The runs that it names, each once, within what the installation allows; and a sentence for each value that
         was not sound.
     """
-    entries: list[Entry] = []
+    entries: list[ComparedRun] = []
     unsound: list[str] = []
-    pieces = [piece for piece in given[:LONGEST_TEXT].split(";") if piece.strip()]
+    pieces = [piece for piece in given[:MAX_TEXT].split(";") if piece.strip()]
     again = Number(0, settings.max_epochs, whole=True)
     for piece in pieces:
         pairs = dict(pair.partition(":")[::2] for pair in piece.removeprefix(HIDDEN).split(","))
@@ -200,19 +200,19 @@ def read(given: str, settings: Settings) -> tuple[list[Entry], list[str]]:
                 before = int(error.nearest or 0)
         # What was trained before counts too.
         before = min(before, settings.max_epochs - demand.epochs)
-        entry = Entry(found.config, demand, piece.startswith(HIDDEN), len(entries), before)
+        entry = ComparedRun(found.config, demand, piece.startswith(HIDDEN), len(entries), before)
         if not any(_same(entry, other) for other in entries):
             entries.append(entry)
-    if len(entries) > MOST_RUNS:
-        unsound.append(explain(FieldError("compare", f"at most {MOST_RUNS} runs", len(entries), MOST_RUNS)))
-    return entries[:MOST_RUNS], list(dict.fromkeys(unsound))
+    if len(entries) > MAX_RUNS:
+        unsound.append(explain(FieldError("compare", f"at most {MAX_RUNS} runs", len(entries), MAX_RUNS)))
+    return entries[:MAX_RUNS], list(dict.fromkeys(unsound))
 
 
-def _same(one: Entry, other: Entry) -> bool:
+def _same(one: ComparedRun, other: ComparedRun) -> bool:
     return one.key == other.key
 
 
-def names(entries: Sequence[Entry], language: str, is_riddle: bool = False) -> list[str]:
+def names(entries: Sequence[ComparedRun], language: str, is_riddle: bool = False) -> list[str]:
     """A short name for each run, of what differs; no two of them are the same.
 
     Args:
@@ -232,8 +232,8 @@ def names(entries: Sequence[Entry], language: str, is_riddle: bool = False) -> l
 # -- changing it ---------------------------------------------------------------------------------------------
 
 
-def with_run(entries: Sequence[Entry], config: RunConfig, demand: Demand) -> list[Entry]:
-    """One run more, at the end, in the first colour that is free; one that is there already is wanted as far as now.
+def with_run(entries: Sequence[ComparedRun], config: RunConfig, demand: Demand) -> list[ComparedRun]:
+    """One run more, at the end, in the first color that is free; one that is there already is wanted as far as now.
 
     Raises:
         Full: there is no room for another one.
@@ -242,27 +242,27 @@ def with_run(entries: Sequence[Entry], config: RunConfig, demand: Demand) -> lis
     there = [place for place, entry in enumerate(entries) if entry.config == config and not entry.again]
     if there:
         # Of two, the one that is stopped early or not as it is wanted now.
-        key = Entry(config, demand).key
+        key = ComparedRun(config, demand).key
         place = next((place for place in there if entries[place].key == key), there[0])
         return [*entries[:place], replace(entries[place], demand=demand), *entries[place + 1:]]
-    if len(entries) >= MOST_RUNS:
-        raise Full(f"The comparison holds {MOST_RUNS} runs already: remove one to add another.")
-    taken = {entry.colour for entry in entries}
-    return [*entries, Entry(config, demand, colour=next(n for n in range(MOST_RUNS) if n not in taken))]
+    if len(entries) >= MAX_RUNS:
+        raise Full(f"The comparison holds {MAX_RUNS} runs already: remove one to add another.")
+    taken = {entry.color for entry in entries}
+    return [*entries, ComparedRun(config, demand, color=next(n for n in range(MAX_RUNS) if n not in taken))]
 
 
-def without(entries: Sequence[Entry], place: int) -> list[Entry]:
+def without(entries: Sequence[ComparedRun], place: int) -> list[ComparedRun]:
     return [entry for number, entry in enumerate(entries) if number != place]
 
 
-def moved_up(entries: Sequence[Entry], place: int) -> list[Entry]:
+def moved_up(entries: Sequence[ComparedRun], place: int) -> list[ComparedRun]:
     """One place further to the front; the first one goes to the end."""
     rest = without(entries, place)
     before = (place - 1) % len(entries)
     return [*rest[:before], entries[place], *rest[before:]]
 
 
-def toggled(entries: Sequence[Entry], place: int) -> list[Entry]:
+def toggled(entries: Sequence[ComparedRun], place: int) -> list[ComparedRun]:
     """Its curve out of sight, or in sight again."""
     return [replace(entry, is_hidden=not entry.is_hidden) if number == place else entry
             for number, entry in enumerate(entries)]

@@ -24,16 +24,16 @@ from explorer.analysis.phases import (
     UNDERFITTING,
     UNSTABLE,
     Diagnosis,
-    Ground,
+    Evidence,
 )
 from explorer.analysis.robust_stats import LATEST, latest, middle, sound, sure, times
 from explorer.analysis.trends import Curve
 
 __all__ = ["DIVERGED", "GOOD", "NOISY", "OVERFITTING", "PHASES", "TOO_SHORT", "UNDERFITTING", "UNSTABLE", "Diagnosis",
-           "Ground", "diagnose"]
+           "Evidence", "diagnose"]
 
 # Fewer epochs than this show no trend.
-FEWEST_EPOCHS = 3
+MIN_EPOCHS = 3
 # Once it has turned, it did so where it left its best for good: by a third of that, or by so many times the jitter,
 # but by no more than half of the rise.
 ONSET_SHARE, ONSET_NOISE = 1 / 3, 0.5
@@ -46,12 +46,12 @@ GAP_SHARE = 0.5
 # Few, jumping epochs after the best show a turn only where training has fallen to this share meanwhile.
 FALLEN_SHARE = 0.75
 # The slope is that of the latest quarter of the epochs, within these limits: shorter is jitter, longer is history.
-WINDOW_SHARE, FEWEST_WINDOW, LONGEST_WINDOW = 4, 3, 40
+WINDOW_SHARE, MIN_WINDOW, MAX_WINDOW = 4, 3, 40
 # It still improves if another quarter of the epochs would lower validation by this share of its best value, and by so
 # many standard errors; or, where every single epoch of the window lies below the one before, by the smaller share.
 OUTLOOK_SHARE, OUTLOOK_ERRORS, STEADY_SHARE = 0.01, 1.4, 0.002
 # Fewer than so many epochs that all fall are no steady fall.
-FEWEST_STEADY = 7
+MIN_STEADY = 7
 # Over the later half of the window it must still fall by this share of the slope over all of it.
 GOING_ON = 0.25
 # Jitter beyond this share of the best value hides whatever is not plain.
@@ -79,7 +79,7 @@ WORSE = 1.1
 # visible.
 DOUBTFUL_TIMES = 1.5
 # What has not turned may still turn: no more confidence than this that a curve has settled.
-MOST_SETTLED = 0.9
+MAX_SETTLED = 0.9
 # Half of full confidence is there after so many epochs, once more of the rest after as many again.
 HALF_SURE = 3.0
 
@@ -103,7 +103,7 @@ def diagnose(history: pd.DataFrame, classes: int = 2, batch_norm: bool = True) -
     is_sound = np.isfinite(columns[:, 1:3]).all(axis=1)
     rows = columns[is_sound]
     if not len(rows):
-        grounds = {"phase": Ground(1.0, {"epochs": epochs})} if epochs else {}
+        grounds = {"phase": Evidence(1.0, {"epochs": epochs})} if epochs else {}
         return Diagnosis(DIVERGED if epochs else TOO_SHORT, epochs, grounds=grounds)
     # Cross-entropies near the largest float overflow on the way; what comes of them is no number, and read as such.
     with np.errstate(all="ignore"):
@@ -112,7 +112,7 @@ def diagnose(history: pd.DataFrame, classes: int = 2, batch_norm: bool = True) -
     if not is_sound[-1]:
         found = replace(found, phase=DIVERGED, onset=None, is_stuck=False, is_unsettled=False, is_lagging=False,
                         grounds={**{name: ground for name, ground in found.grounds.items() if name != "onset"},
-                                 "phase": Ground(1.0, {"lost": float(epochs - len(rows))})})
+                                 "phase": Evidence(1.0, {"lost": float(epochs - len(rows))})})
     return found
 
 
@@ -120,7 +120,7 @@ def _read(curve: Curve, classes: int, batch_norm: bool) -> Diagnosis:
     """A diagnosis of sound rows, at least one."""
     epoch, train, val, at, best = curve.epoch, curve.train, curve.val, curve.at, curve.best
     count, gaps = len(val), val - train
-    window = min(count, LONGEST_WINDOW, max(FEWEST_WINDOW, count // WINDOW_SHARE))
+    window = min(count, MAX_WINDOW, max(MIN_WINDOW, count // WINDOW_SHARE))
     slope = robust_stats.slope(epoch[-window:], val[-window:])
     error = curve.jitter.around(count - 1) * math.sqrt(12 / window**3)
     found = Diagnosis(
@@ -132,19 +132,19 @@ def _read(curve: Curve, classes: int, batch_norm: bool) -> Diagnosis:
         guessing=math.log(classes))
     as_good = int((val <= best + curve.noise).sum())
     grounds = {
-        "best_epoch": Ground(sound(sure(count / HALF_SURE) / as_good),
-                             {"crossentropy": best, "noise": curve.noise, "as_good": as_good}),
-        "gap": Ground(sure(times(abs(found.gap), curve.noise * math.sqrt(2))),
-                      {"train": float(train[-1]), "validation": float(val[-1]), "noise": curve.noise}),
-        "slope": Ground(sound(sure(times(abs(slope), error)) * sure(window / HALF_SURE)) if window > 1 else 0.0,
-                        {"window": window, "error": error, "train_slope": found.train_slope}),
+        "best_epoch": Evidence(sound(sure(count / HALF_SURE) / as_good),
+                               {"crossentropy": best, "noise": curve.noise, "as_good": as_good}),
+        "gap": Evidence(sure(times(abs(found.gap), curve.noise * math.sqrt(2))),
+                        {"train": float(train[-1]), "validation": float(val[-1]), "noise": curve.noise}),
+        "slope": Evidence(sound(sure(times(abs(slope), error)) * sure(window / HALF_SURE)) if window > 1 else 0.0,
+                          {"window": window, "error": error, "train_slope": found.train_slope}),
     }
-    if count < FEWEST_EPOCHS:
-        return replace(found, grounds={**grounds, "phase": Ground(0.0, {"epochs": count})})
+    if count < MIN_EPOCHS:
+        return replace(found, grounds={**grounds, "phase": Evidence(0.0, {"epochs": count})})
     if found.last_rise > curve.limit and _is_alone(curve):
         # One bad epoch at the end: until the next one confirms it, the run is what it was without it.
         before = _read(curve.head(count - 1), classes, batch_norm)
-        doubted = Ground(before.confidence / 2, {**before.grounds["phase"].numbers, "set_aside": float(epoch[-1])})
+        doubted = Evidence(before.confidence / 2, {**before.grounds["phase"].numbers, "set_aside": float(epoch[-1])})
         onset = {"onset": before.grounds["onset"]} if before.onset else {}
         return replace(found, phase=before.phase, onset=before.onset, is_stuck=before.is_stuck,
                        is_unsettled=before.is_unsettled, is_lagging=before.is_lagging, slope=before.slope,
@@ -173,22 +173,22 @@ def _is_lagging(curve: Curve) -> bool:
     return bool(lags.all() and (curve.train[-2:] > LAG_TIMES * printed).all() and printed[1] < WORSE * printed[0])
 
 
-def _phase(found: Diagnosis, curve: Curve, batch_norm: bool) -> tuple[Diagnosis, Ground, Ground | None]:
-    """The phase of at least `FEWEST_EPOCHS` epochs, its ground, and that of the onset if there is one."""
+def _phase(found: Diagnosis, curve: Curve, batch_norm: bool) -> tuple[Diagnosis, Evidence, Evidence | None]:
+    """The phase of at least `MIN_EPOCHS` epochs, its ground, and that of the onset if there is one."""
     val, train, count, guess = curve.val, curve.train, len(curve.val), found.guessing
     enough = sure(count / HALF_SURE)
     if batch_norm and _is_lagging(curve):
         numbers = {"train_accuracy": float(curve.train_accuracy[-1]), "printed_accuracy": float(curve.accuracy[-1])}
-        return replace(found, is_lagging=True), Ground(0.0, numbers), None
+        return replace(found, is_lagging=True), Evidence(0.0, numbers), None
     worst = BROKEN_TIMES * guess
     if count >= BROKEN_FROM and found.train > worst and found.train > train[0] / 2 and not found.has_learned:
         return (replace(found, phase=DIVERGED),
-                Ground(sure(found.train / worst) * enough, {"train": found.train, "limit": worst}), None)
+                Evidence(sure(found.train / worst) * enough, {"train": found.train, "limit": worst}), None)
     end, least = middle(val[-LATEST:]), float(train.min())
     lost = times(middle(train[-min(LATEST, count - int(train.argmin())):]) - least, guess - least)
     if least < HAD_LEARNED * guess and lost > LOST_SHARE and end > curve.best + LOST_SHARE * (guess - curve.best):
         numbers = {"least_train": least, "train": found.train, "guessing": guess}
-        return replace(found, phase=UNSTABLE), Ground(sure(2 * lost / LOST_SHARE) * enough, numbers), None
+        return replace(found, phase=UNSTABLE), Evidence(sure(2 * lost / LOST_SHARE) * enough, numbers), None
     level = GUESSING_SHARE * guess
     # Where training itself is no better than a guess, nothing has been memorized, whatever validation does.
     known = found.has_learned or (found.train > FAR_FROM_GUESS * guess and found.shows_learning(found.val_accuracy))
@@ -212,7 +212,7 @@ def _phase(found: Diagnosis, curve: Curve, batch_norm: bool) -> tuple[Diagnosis,
         else:
             numbers = {"outlook": outlook.gain, "limit": needed}
             margin = times(outlook.gain, needed)
-        return replace(found, phase=UNDERFITTING, is_stuck=is_stuck), Ground(sure(margin) * enough, numbers), None
+        return replace(found, phase=UNDERFITTING, is_stuck=is_stuck), Evidence(sure(margin) * enough, numbers), None
     apart = middle(abs(val[-LATEST:] - end))
     unsteady = {"noise": times(found.noise, NOISY_SHARE * abs(end)),
                 "apart": times(apart, UNSURE_SHARE * abs(end)),
@@ -223,12 +223,13 @@ def _phase(found: Diagnosis, curve: Curve, batch_norm: bool) -> tuple[Diagnosis,
         numbers |= {"apart": {"apart": apart}, "risen": {"risen": risen.size}}.get(decisive, {})
         unsettled = has_risen and widened < GAP_SHARE * found.rise
         margin = risen.margin if has_risen else unsteady[decisive]
-        return replace(found, phase=NOISY, is_unsettled=unsettled), Ground(sound(sure(margin) * enough), numbers), None
+        return replace(found, phase=NOISY, is_unsettled=unsettled), Evidence(
+            sound(sure(margin) * enough), numbers), None
     # What leaves doubts: a rise that is to be seen and that jitter may explain, a fall within the error of the outlook.
     nearest = max(risen.margin, times(stretches.size, DOUBTFUL_TIMES * curve.visible),
                   times(outlook.gain + outlook.error, needed))
     numbers = {"rise": found.rise, "limit": curve.limit, "outlook": outlook.gain, "outlook_limit": needed}
-    return replace(found, phase=GOOD), Ground(MOST_SETTLED * sure(times(1.0, nearest)) * enough, numbers), None
+    return replace(found, phase=GOOD), Evidence(MAX_SETTLED * sure(times(1.0, nearest)) * enough, numbers), None
 
 
 def _risen(found: Diagnosis, curve: Curve, stretches: trends.Rise) -> trends.Rise:
@@ -240,7 +241,7 @@ def _risen(found: Diagnosis, curve: Curve, stretches: trends.Rise) -> trends.Ris
 
 
 def _turn(found: Diagnosis, curve: Curve, risen: trends.Rise,
-          widened: float) -> tuple[Diagnosis, Ground, Ground] | None:
+          widened: float) -> tuple[Diagnosis, Evidence, Evidence] | None:
     """Overfitting and its onset; `None` where no epoch is to be found since which most lie above the best."""
     val, at, count = curve.val, curve.at, len(curve.val)
     # Single epochs to either side neither make an onset nor undo it.
@@ -254,20 +255,20 @@ def _turn(found: Diagnosis, curve: Curve, risen: trends.Rise,
     numbers = {"rise": found.rise, "limit": risen.limit, "widened": widened, "epochs_since": count - start}
     onset = {"limit": left, "epochs_since": count - start, "share_above": above}
     return (replace(found, phase=OVERFITTING, onset=int(curve.epoch[start])),
-            Ground(sure(risen.margin) * lasted, numbers), Ground(above * lasted, onset))
+            Evidence(sure(risen.margin) * lasted, numbers), Evidence(above * lasted, onset))
 
 
 def _improves(found: Diagnosis, curve: Curve, outlook: trends.Outlook) -> tuple[bool, float]:
     """Whether training on would lower validation, and the least fall to come that counts."""
     val, best = curve.val, abs(curve.best)
-    if trends.falls_throughout(val[-max(found.window, FEWEST_STEADY):], FEWEST_STEADY):
+    if trends.falls_throughout(val[-max(found.window, MIN_STEADY):], MIN_STEADY):
         needed = STEADY_SHARE * best
     else:
         needed = max(OUTLOOK_SHARE * best, OUTLOOK_ERRORS * outlook.error)
     # A curve that has just settled falls over the window, but no longer at its end.
     half = found.window // 2
     goes_on = True
-    if half >= FEWEST_WINDOW:
+    if half >= MIN_WINDOW:
         late = robust_stats.slope(curve.epoch[-half:], val[-half:])
         error = curve.jitter.around(len(val) - 1) * math.sqrt(12 / half**3)
         goes_on = late < GOING_ON * found.slope + error

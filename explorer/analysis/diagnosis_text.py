@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from explorer.analysis.diagnosis import DIVERGED, FEWEST_EPOCHS, NOISY, TOO_SHORT, UNSTABLE, Diagnosis
+from explorer.analysis.diagnosis import DIVERGED, MIN_EPOCHS, NOISY, TOO_SHORT, UNSTABLE, Diagnosis
 from explorer.i18n import say
 
 # Beyond so many times the cross-entropy of a guess, a network is not said to be close to it, but worse.
@@ -36,7 +36,7 @@ def sentence(found: Diagnosis, language: str = "en") -> str:
         key = "broken"
     said = say(
         f"diagnosis.{key}", language, best=found.best_epoch, value=_number(found.best_crossentropy),
-        epochs=int(numbers.get("epochs", found.epochs)), fewest=FEWEST_EPOCHS, onset=found.onset,
+        epochs=int(numbers.get("epochs", found.epochs)), fewest=MIN_EPOCHS, onset=found.onset,
         gap=_number(found.gap), gap_at_best=_number(found.gap_at_best), rise=_number(found.rise),
         last=_number(found.last_rise), noise=_number(numbers.get("apart", found.noise)), fall=_small(-found.slope),
         train=_number(found.train), guessing=_number(found.guessing),

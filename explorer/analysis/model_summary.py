@@ -20,7 +20,7 @@ def table(config: RunConfig) -> pd.DataFrame:
     Returns:
         One row a layer: `layer` with Keras's name of its class (`total` in the last row), `shape` of its output as
         Keras writes it, `parameters` that are trained, the `sum` that they come from, and `fixed` ones, which are
-        measured rather than trained: the means and variances of batch normalisation.
+        measured rather than trained: the means and variances of batch normalization.
     """
     rows: list[tuple[str, str, int, str, int]] = []
 

@@ -20,7 +20,7 @@ NAN = float("nan")
 
 
 @dataclass(frozen=True)
-class Ground:
+class Evidence:
     """What one finding rests on.
 
     Attributes:
@@ -101,7 +101,7 @@ class Diagnosis:
     is_stuck: bool = False
     is_unsettled: bool = False
     is_lagging: bool = False
-    grounds: Mapping[str, Ground] = field(default_factory=lambda: MappingProxyType({}), compare=False)
+    grounds: Mapping[str, Evidence] = field(default_factory=lambda: MappingProxyType({}), compare=False)
 
     @property
     def has_learned(self) -> bool:

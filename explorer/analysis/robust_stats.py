@@ -15,8 +15,8 @@ NOISE_REACH = 10
 REVERSAL = 0.33
 # Second differences tell the jitter twice as exactly as reversals do, but take a bend for it: they count for no more
 # than so many times what the reversals say. Single ones count for no more than so many times the median of all.
-MOST_REVERSALS, MOST_DIFFERENCE = 2.5, 2.5
-# What cutting off at MOST_DIFFERENCE leaves of the standard deviation (simulated).
+MAX_REVERSALS, MAX_DIFFERENCE = 2.5, 2.5
+# What cutting off at MAX_DIFFERENCE leaves of the standard deviation (simulated).
 CUT = 0.95
 # The median of the absolute values of normal errors, as a share of their standard deviation.
 MEDIAN_ERROR = 0.6745
@@ -44,8 +44,8 @@ def noise(values: np.ndarray) -> float:
     if not reversals > 0:
         return 0.0
     second = abs(then - first) / math.sqrt(6)
-    cut = np.minimum(second, MOST_DIFFERENCE * middle(second) / MEDIAN_ERROR)
-    return sound(min(math.sqrt(float(cut @ cut) / len(cut)) / CUT, MOST_REVERSALS * reversals))
+    cut = np.minimum(second, MAX_DIFFERENCE * middle(second) / MEDIAN_ERROR)
+    return sound(min(math.sqrt(float(cut @ cut) / len(cut)) / CUT, MAX_REVERSALS * reversals))
 
 
 def around(count: int, at: int, reach: int = NOISE_REACH) -> tuple[int, int]:

@@ -7,7 +7,7 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import fields
 
-from explorer.analysis.comparison import FALSE_ALARMS, Entry, Result, is_real, spreads_needed
+from explorer.analysis.comparison import FALSE_ALARMS, ComparedRun, Result, is_real, spreads_needed
 from explorer.config import labels
 from explorer.config.run_config import DECAYING, DEFAULT_LEARNING_RATE, DEFAULT_WEIGHT_DECAY, RunConfig
 from explorer.i18n import count, say
@@ -36,7 +36,7 @@ def differing(one: RunConfig, other: RunConfig) -> list[str]:
     return found
 
 
-def settings_sentence(one: Entry, other: Entry, titles: Titles, language: str) -> str:
+def settings_sentence(one: ComparedRun, other: ComparedRun, titles: Titles, language: str) -> str:
     """What differs in the settings of two runs; values are the first's against the second's."""
     parts = [say("contrast.setting", language, title=labels.lower(labels.title(name, language)),
                  one=labels.value(name, one.config, language), other=labels.value(name, other.config, language))
@@ -48,7 +48,7 @@ def settings_sentence(one: Entry, other: Entry, titles: Titles, language: str) -
     return say("contrast.differ", language, one=titles[0], other=titles[1], parts=labels.listed(parts, language))
 
 
-def warning(one: Entry, other: Entry, language: str) -> str:
+def warning(one: ComparedRun, other: ComparedRun, language: str) -> str:
     """A warning where more than one thing differs; else empty."""
     fields = differing(one.config, other.config)
     if _is_other_pull(one.config, other.config, fields):

@@ -16,11 +16,11 @@ from explorer.config.run_config import KINDS, Demand, RunConfig
 from explorer.config.settings import Settings
 from explorer.i18n import WRITTEN, count, say
 
-MOST_RUNS = 64
+MAX_RUNS = 64
 # In the place of a second axis.
 NOTHING = "nothing"
 # Longer texts are no grids; they are cut before anything looks at them.
-LONGEST_TEXT = 1_000
+MAX_TEXT = 1_000
 
 # What may lie along an axis, and the values that it opens with.
 USUAL: dict[str, tuple[Any, ...]] = {
@@ -128,7 +128,7 @@ class Grid:
 
 
 @dataclass(frozen=True)
-class Standing:
+class CellState:
     """How one run of a grid stands, with cross-entropies unpenalised and in inference mode.
 
     Attributes:
@@ -225,13 +225,13 @@ def parse(text: str, base: RunConfig, settings: Settings) -> tuple[Grid | None, 
     """
     axes: list[Axis] = []
     errors: list[FieldError] = []
-    for part in [part for part in text[:LONGEST_TEXT].split(";") if part.strip()][:3]:
+    for part in [part for part in text[:MAX_TEXT].split(";") if part.strip()][:3]:
         field, _, values = part.partition(":")
         field = field.strip()
         if len(axes) == 2 or field not in fields_for(base) or field in [axis.field for axis in axes]:
             errors.append(FieldError("grid", f"one or two different axes out of {', '.join(fields_for(base))}", field))
             continue
-        axis, wrong = read(field, [value for value in values.split(",") if value.strip()][:MOST_RUNS], base, settings)
+        axis, wrong = read(field, [value for value in values.split(",") if value.strip()][:MAX_RUNS], base, settings)
         errors += wrong
         if axis:
             axes.append(axis)
@@ -242,13 +242,13 @@ def parse(text: str, base: RunConfig, settings: Settings) -> tuple[Grid | None, 
             errors.append(FieldError("grid", "axes and values like l2:0,0.001;dropout:0,0.5", text))
         return None, errors
     grid = Grid(*axes)
-    if grid.runs > MOST_RUNS:
+    if grid.runs > MAX_RUNS:
         came = _size(grid)
-        while grid.runs > MOST_RUNS:
+        while grid.runs > MAX_RUNS:
             longest = max(axes, key=lambda axis: len(axis.values))
             axes[axes.index(longest)] = Axis(longest.field, longest.values[:-1])
             grid = Grid(*axes)
-        errors.append(FieldError("grid", f"at most {MOST_RUNS} runs", came, f"its corner of {_size(grid)}"))
+        errors.append(FieldError("grid", f"at most {MAX_RUNS} runs", came, f"its corner of {_size(grid)}"))
     return grid, errors
 
 
@@ -257,7 +257,7 @@ def explain(error: FieldError) -> str:
     return f"{error} It is left out." if error.nearest is None else f"{error} {error.nearest} is used instead."
 
 
-def sentence(grid: Grid, base: int | None, standings: Sequence[Standing], measure: str, language: str) -> str:
+def sentence(grid: Grid, base: int | None, standings: Sequence[CellState], measure: str, language: str) -> str:
     """What the grid shows, with its numbers from the runs; empty where nothing was asked for.
 
     Args:
@@ -293,7 +293,7 @@ def number(value: float) -> str:
     return f"{value:.3f}" if abs(value) < 9.9995 else f"{value:.3g}"
 
 
-def _told(grid: Grid, known: list[int], standings: Sequence[Standing], measure: str, language: str) -> tuple[int, str]:
+def _told(grid: Grid, known: list[int], standings: Sequence[CellState], measure: str, language: str) -> tuple[int, str]:
     cell = min(known, key=lambda n: standings[n].value(measure))
     one = standings[cell]
     return cell, say(f"sweep.told.{measure}", language, cell=grid.words(cell, language), best=number(one.best),

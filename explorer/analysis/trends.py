@@ -18,13 +18,13 @@ from explorer.analysis.robust_stats import LATEST, Jitter, latest, sound, times
 # Validation has turned when it stays this far above its best value, as a share of it: less is not to be seen in a
 # chart, and another seed moves the curve as much. Nor does it count below so much cross-entropy: below the first number
 # while few epochs show it, below the second in any case.
-RISE_SHARE, FEW_RISE, LEAST_RISE = 0.03, 0.01, 0.002
+RISE_SHARE, FEW_RISE, MIN_RISE = 0.03, 0.01, 0.002
 # Next to nothing is left to be learned once training has fallen to this share of the best validation value.
 MEMORIZED_SHARE = 0.3
 # Widths of the stretches that are compared: single numbers for short runs, shares of the epochs for long ones.
 WIDTHS, WIDTH_SHARES = (2, 3, 5), (10, 5, 3)
 # Shorter stretches than this share of the epochs are not looked at: there are too many of them.
-LEAST_SHARE = 15
+MIN_SHARE = 15
 # A stretch at the end lies above the lowest one by chance by √(2 ln(n / width)) standard errors, for the lowest is
 # chosen among n / width of them; a rise needs so many more. Settled curves with 3 % jitter are then taken for
 # overfitting in 4 of 100 cases of 15 to 100 epochs, in 1 of 100 of more, and none with high confidence; a rise of 5 to
@@ -34,7 +34,7 @@ RISE_ERRORS = 1.55
 DOUBT = 0.85
 # The jitter at the lowest stretch is that of the n epochs since, where there are so many and it is plainly less than
 # what went before the turn: by more than this over √n of it, which is twice its standard error.
-FEWEST_SINCE, CALMER = 7, 2.5
+MIN_SINCE, CALMER = 7, 2.5
 # Jitter of a part and of the whole are taken for the same within this factor.
 ALIKE = 3.0
 # A turn with too few epochs after it for stretches: every one of at least so many lies that much above the best, as a
@@ -42,7 +42,7 @@ ALIKE = 3.0
 FEW_SINCE, FAR_SHARE = 4, 0.08
 
 # What is yet to come is read off so large a part of the latest epochs, but of so many at least.
-PART, FEWEST_PART = 0.6, 8
+PART, MIN_PART = 0.6, 8
 # What goes on falling is at its lowest now, but for so many standard errors.
 LOWEST_ERRORS = 0.5
 # Times over which the fall may fade away, as shares of that part: from nearly over to a straight line.
@@ -78,7 +78,7 @@ class Curve:
     def visible(self) -> float:
         """The least rise above the best that counts."""
         is_new = len(self.val) - 1 - self.at < LATEST
-        return max(RISE_SHARE * abs(self.best), FEW_RISE if is_new else LEAST_RISE)
+        return max(RISE_SHARE * abs(self.best), FEW_RISE if is_new else MIN_RISE)
 
     @cached_property
     def end(self) -> np.ndarray:
@@ -149,7 +149,7 @@ def rise(jitter: Jitter, visible: float, is_memorized: bool = False) -> Rise:
     doubt = 1 + DOUBT / math.sqrt(count)
     found = Rise()
     for width in sorted({*WIDTHS, *(count // share for share in WIDTH_SHARES)}):
-        if not max(2, count // LEAST_SHARE) <= width <= count // 2:
+        if not max(2, count // MIN_SHARE) <= width <= count // 2:
             continue
         means = (sums[width:] - sums[:-width]) / width
         lowest = int(means[:-width].argmin())
@@ -188,7 +188,7 @@ def noise_since(jitter: Jitter, at: int, reach: int = robust_stats.NOISE_REACH, 
     """
     both = _pooled(jitter, *robust_stats.around(len(jitter.values), at, reach))
     after = min(2 * reach, len(jitter.values) - at - 1)
-    if after < FEWEST_SINCE:
+    if after < MIN_SINCE:
         return max(both, jitter.of())
     since = jitter.of(at + 1, at + 1 + after)
     if is_memorized or since < (1 - CALMER / math.sqrt(after)) * both:
@@ -224,7 +224,7 @@ def outlook(jitter: Jitter, more: float) -> Outlook:
     falls that these predict are averaged with the weight exp(-squares / (2 jitter²)) of each fit.
     """
     count = len(jitter.values)
-    part = jitter.values[-max(FEWEST_PART, round(PART * count)):]
+    part = jitter.values[-max(MIN_PART, round(PART * count)):]
     n = len(part)
     error = jitter.of(count - n) * (1 + DOUBT / math.sqrt(n))
     shapes = np.exp(-np.arange(1.0 - n, 1.0) / (FADINGS[:, None] * n))

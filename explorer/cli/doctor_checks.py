@@ -110,10 +110,10 @@ def _cluster(settings: Settings, amiss: list[str]) -> None:
     if not settings.scheduler:
         return
     print("Cluster")
-    heard: queue.Queue[dict[str, Any]] = queue.Queue()
+    heard: queue.RunQueue[dict[str, Any]] = queue.RunQueue()
     try:
         dask_client.require()
-        line = dask_client.Cluster(settings, heard.put)
+        line = dask_client.DaskCluster(settings, heard.put)
     except SettingError as error:
         amiss.append(str(error))
         return

@@ -92,7 +92,7 @@ def _import(given: argparse.Namespace, settings: Settings) -> int:
     store = _opened(settings)
     try:
         found = archive.read(given.file, store, settings)
-    except archive.Damaged as error:
+    except archive.CorruptArchive as error:
         print(f"{given.file}: {error}. Nothing has been changed.", file=sys.stderr)
         return 1
     except OSError as error:

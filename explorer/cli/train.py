@@ -19,7 +19,7 @@ from explorer.config.run_config import DEMAND_KINDS, KINDS, Demand, RunConfig
 from explorer.config.settings import Settings, unusable_store
 from explorer.data import default_dataset
 from explorer.engine.engine import Engine, QueueFull
-from explorer.engine.run_view import DONE, View
+from explorer.engine.run_view import DONE, RunView
 from explorer.i18n import WRITTEN, say
 from explorer.lessons import protected
 from explorer.store.sqlite import STORE_ERRORS
@@ -104,7 +104,7 @@ def _follow(engine: Engine, run_id: str, config: RunConfig, demand: Demand, as_j
             engine.stop(run_id)
 
 
-def _end(view: View, config: RunConfig, as_json: bool) -> int:
+def _end(view: RunView, config: RunConfig, as_json: bool) -> int:
     run = view.run
     score, best = view.score or {}, view.best_score or {}
     if as_json:
@@ -143,7 +143,7 @@ def _number(row: dict[str, Any], name: str) -> str:
     return "not a number" if row[name] is None else f"{row[name]:.4f}"
 
 
-def _doing(view: View) -> str:
+def _doing(view: RunView) -> str:
     if view.state != RUNNING:
         text = f"waiting, {view.place} ahead"
         return text if view.wait is None else f"{text}, about {labels.duration(view.wait, WRITTEN)}"

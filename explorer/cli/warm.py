@@ -17,7 +17,7 @@ from explorer.config.run_config import Demand, RunConfig
 from explorer.config.settings import Settings, unusable_store
 from explorer.data import EMBEDDED
 from explorer.engine.engine import Engine, QueueFull
-from explorer.engine.run_view import DONE, UNKNOWN, View
+from explorer.engine.run_view import DONE, UNKNOWN, RunView
 from explorer.i18n import WRITTEN
 from explorer.lessons import presets, protected
 from explorer.store.sqlite import STORE_ERRORS
@@ -153,7 +153,7 @@ class _Warming:
         most = self._engine.settings.max_queue
         return [group[first:first + most] for group in groups.values() for first in range(0, len(group), most)]
 
-    def _views(self, piece: Piece) -> list[View]:
+    def _views(self, piece: Piece) -> list[RunView]:
         return [self._engine.look(piece.run_id, demand) for demand in piece.demands]
 
     def _ask_for_more(self) -> None:

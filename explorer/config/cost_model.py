@@ -6,7 +6,7 @@ from collections.abc import Hashable, Sequence
 
 from explorer.config.run_config import RunConfig
 
-# How reviews and pixels are stored, see `explorer.training.batching.Form`.
+# How reviews and pixels are stored, see `explorer.training.batching.BatchFormat`.
 MATRICES, BITS, BYTES = "matrices", "bits", "bytes"
 # Distinct words of a review, about.
 WORDS_A_ROW = 140
@@ -35,7 +35,7 @@ NOT_IN_A_GRAPH = (
 
 
 def shape(config: RunConfig, rows: int, device: str) -> Hashable:
-    """What a traced graph has built in: runs that agree in it can use the same `Course` one after another."""
+    """What a traced graph has built in: runs that agree in it can use the same `TrainingSession` one after another."""
     return (config.key(without=NOT_IN_A_GRAPH), config.inputs, config.outputs, config.info.is_words,
             bool(config.l1), bool(config.l2), device, steps_per_call(config, device, -(-rows // config.batch_size)))
 
@@ -50,7 +50,7 @@ def measured_rows(config: RunConfig, members: int = 1) -> int:
 
 
 def kind(config: RunConfig, device: str) -> str:
-    """How the inputs of a run are stored, see `explorer.training.batching.Form`.
+    """How the inputs of a run are stored, see `explorer.training.batching.BatchFormat`.
 
     With few words nearly every second number is 1, and the dense product is the faster one. On a graphics card it
     costs next to nothing, while TensorFlow's sparse products there are not deterministic.

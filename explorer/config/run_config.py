@@ -72,7 +72,7 @@ class RunConfig:
         validation: share of the training data that is held out (its last rows), or `test`.
         hidden: units of each hidden layer.
         activation: of the hidden layers.
-        batch_norm: batch normalisation between each hidden layer and its activation.
+        batch_norm: batch normalization between each hidden layer and its activation.
         l1, l2: strengths of the kernel penalties λ₁Σ|w| and λ₂Σw².
         regularize_output: whether the output layer pays the penalty too.
         dropout: rate after each hidden activation.
@@ -81,7 +81,7 @@ class RunConfig:
         learning_rate: `None` for Keras's default of that optimizer.
         weight_decay: decoupled decay a step; `None` for the optimizer's default (0.004 for AdamW, else 0).
         batch_size: examples a step.
-        seed: of initialisation, shuffling, dropout and label noise.
+        seed: of initialization, shuffling, dropout and label noise.
 
     Raises:
         FieldError: a value outside its limits.
@@ -166,7 +166,7 @@ class RunConfig:
         """Number of trainable parameters, as Keras counts them."""
         total, width = 0, self.inputs
         for units in self.hidden:
-            # Batch normalisation learns a scale and a shift per unit.
+            # Batch normalization learns a scale and a shift per unit.
             total += (width + 1) * units + (2 * units if self.batch_norm else 0)
             width = units
         return total + (width + 1) * self.outputs
@@ -197,7 +197,7 @@ class RunConfig:
         return _sparse(self, {field.name for field in fields(self)})
 
     def canonical_json(self) -> str:
-        """The config in one form only: sorted names, numbers normalised; without what its identity is made without.
+        """The config in one form only: sorted names, numbers normalized; without what its identity is made without.
 
         So an earlier version of the explorer, on the same database or with an export, reads what it knows.
         """

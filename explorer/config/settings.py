@@ -24,7 +24,7 @@ _ADDRESS = re.compile(
 
 
 # A training process that has imported its libraries and holds a small network takes some 450 MB.
-LEAST_MEMORY_MB = 500
+MIN_MEMORY_MB = 500
 
 
 class SettingError(ValueError):
@@ -185,8 +185,8 @@ class Settings:
                 least = SMALLEST.get(one.name, 1)
                 if not text.isascii() or not text.isdigit() or len(text) > 15 or int(text) < least:
                     raise SettingError(f"{name}: expected a whole number of {least} or more, received {text!r}.")
-                if one.name == "max_memory_mb" and 0 < int(text) < LEAST_MEMORY_MB:
-                    raise SettingError(f"{name}: expected 0 for no limit, or a whole number of {LEAST_MEMORY_MB} or "
+                if one.name == "max_memory_mb" and 0 < int(text) < MIN_MEMORY_MB:
+                    raise SettingError(f"{name}: expected 0 for no limit, or a whole number of {MIN_MEMORY_MB} or "
                                        f"more, for a training process takes nearly as much before it has a network; "
                                        f"received {text!r}.")
                 values[one.name] = int(text)

@@ -8,9 +8,9 @@ from explorer.config import cost_model
 from explorer.config.run_config import ALWAYS_IDENTIFYING, RunConfig
 
 # Wider networks keep the cores busy by themselves.
-MOST_UNITS = 64
+MAX_UNITS = 64
 # Beyond this the matrices of a step no longer fit into the caches.
-MOST_MEMBERS = 16
+MAX_MEMBERS = 16
 # The settings that `training.stacked` carries out. A run that sets another, one that was added after them, is trained
 # alone, by the very calls of Keras: in a stack it would be trained as if it were not set.
 UNDERSTOOD = ALWAYS_IDENTIFYING
@@ -20,13 +20,13 @@ OWN = {"l1": 0.0, "l2": 0.0, "regularize_output": False, "dropout": 0.0}
 
 def key(config: RunConfig) -> Hashable | None:
     """What the members of one stack have in common; `None` for a run that is better trained alone."""
-    if max(config.hidden) > MOST_UNITS or not UNDERSTOOD.issuperset(config.identifying()):
+    if max(config.hidden) > MAX_UNITS or not UNDERSTOOD.issuperset(config.identifying()):
         return None
     return config.with_(**OWN)  # the seed stays: one draws one order of the rows
 
 
 def shape(members: Sequence[RunConfig], rows: int, device: str) -> Hashable:
-    """What a traced graph has built in: members that agree in it can use the same `stacked.Stack` after others.
+    """What a traced graph has built in: members that agree in it can share a `StackedSession`.
 
     Args:
         members: configs that agree in `key`.

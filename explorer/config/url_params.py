@@ -12,7 +12,7 @@ from explorer.config.run_config import DEMAND_KINDS, KINDS, Demand, RunConfig
 from explorer.config.settings import Settings
 
 # Longer values are no settings; they are cut before anything looks at them.
-LONGEST_VALUE = 200
+MAX_VALUE = 200
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,7 @@ _UNSOUND = object()
 def _sound(name: str, kind: Any, value: Any, errors: dict[str, FieldError]) -> Any:
     if isinstance(value, (list, tuple)):
         value = value[-1] if value else ""
-    value = str(value)[:LONGEST_VALUE]
+    value = str(value)[:MAX_VALUE]
     try:
         return kind.check(name, value)
     except FieldError as error:

@@ -14,7 +14,7 @@ from explorer.data.safe_npz import read_npz
 INDEX_FROM = 3
 SHUFFLE_SEED = 113
 # No language has more words.
-MOST_RANK = 10_000_000
+MAX_RANK = 10_000_000
 # Reviews whose words are sorted in one go: few enough for the processor's caches.
 AT_ONCE = 1_000
 
@@ -63,7 +63,7 @@ def _of_lists(sequences: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
     except (TypeError, OverflowError):
         return None
     words, counts = np.array(numbers, np.int32), np.fromiter(map(len, sequences), np.int64, len(sequences))
-    if words.min(initial=0) < 0 or words.max(initial=0) > MOST_RANK:
+    if words.min(initial=0) < 0 or words.max(initial=0) > MAX_RANK:
         return None
     # One sort for all: the number of the review stands before that of the word; in half the bytes where that will do.
     step = int(words.max(initial=0)) + INDEX_FROM + 1
@@ -82,7 +82,7 @@ def _one_by_one(sequences: np.ndarray, first: int, split: str) -> tuple[np.ndarr
         words = np.asarray(sequence)
         if words.ndim != 1 or (words.size and (words.dtype.kind not in "iu" or words.min() < 0)):
             raise ValueError(f"review {number} of x_{split} is not a list of word ranks")
-        if words.size and words.max() > MOST_RANK:
+        if words.size and words.max() > MAX_RANK:
             raise ValueError(f"review {number} of x_{split} holds an impossible word rank")
         rows.append(np.unique(np.append(words.astype(np.int64) + INDEX_FROM, START)).astype(np.int32))
     return np.array([len(row) for row in rows]), np.concatenate(rows)

@@ -20,7 +20,7 @@ from explorer.data.splits import flip
 MOST = 50
 # Keras's list of IMDB's words by rank; it has 1.6 MB.
 WORD_INDEX = "imdb_word_index.json"
-MOST_BYTES, MOST_WORDS, LONGEST_WORD = 16_000_000, 200_000, 60
+MAX_BYTES, MAX_WORDS, MAX_WORD = 16_000_000, 200_000, 60
 # Keras's numbering: a rank in that list is shifted by so many, for these stand for no word of a review.
 INDEX_FROM = 3
 MARKS = {0: "<padding>", 1: "<start>", 2: "<unknown>", 3: "<unused>"}
@@ -109,7 +109,7 @@ def _vocabulary(dataset: str, settings: Settings) -> tuple[str, ...]:
             stat = path.stat()
         except OSError:
             continue
-        if stat.st_size <= MOST_BYTES:
+        if stat.st_size <= MAX_BYTES:
             return _listed(path, stat.st_size, stat.st_mtime_ns)
     return ()
 
@@ -127,7 +127,7 @@ def _listed(path: Path, size: int, mtime: int) -> tuple[str, ...]:
         if not isinstance(ranks, dict):
             return ()
         known = {rank + INDEX_FROM: word for word, rank in ranks.items()
-                 if type(rank) is int and 0 < rank <= MOST_WORDS and len(word) <= LONGEST_WORD}
+                 if type(rank) is int and 0 < rank <= MAX_WORDS and len(word) <= MAX_WORD}
     except (OSError, ValueError, RecursionError, MemoryError):
         return ()
     if not known:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.lib import format as npy
 
 # A file of this kind unpacks to some 50 MB; a hundredfold bomb is refused before it is unpacked.
-MOST_UNPACKED = 1 << 30
+MAX_UNPACKED = 1 << 30
 
 
 class UnsafeFile(ValueError):
@@ -64,7 +64,7 @@ def read_npz(path: Path, names: tuple[str, ...]) -> dict[str, np.ndarray]:
                     member = archive.getinfo(f"{name}.npy")
                 except KeyError:
                     raise ValueError(f"it has no array named {name}") from None
-                if member.file_size > MOST_UNPACKED:
+                if member.file_size > MAX_UNPACKED:
                     raise UnsafeFile(f"{name} would unpack to {member.file_size:,} bytes")
                 # One read to the end, so that zipfile compares the member's checksum.
                 found[name] = _read_array(io.BytesIO(archive.read(member)))

@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from explorer.config.run_config import KINDS, RunConfig
-from explorer.engine.run_view import DONE, UNKNOWN, View
+from explorer.engine.run_view import DONE, UNKNOWN, RunView
 
 # A run's numbers do not depend on its device, so it is trained once. What it takes on another device is measured on
 # the same settings with one of the next seeds: as many steps on as many rows.
-MOST_SEEDS = 12
+MAX_SEEDS = 12
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Timing:
     device: str
     label: str
     config: RunConfig | None
-    view: View | None = None
+    view: RunView | None = None
 
     @property
     def is_missing(self) -> bool:
@@ -43,11 +43,11 @@ class Timing:
 
 def candidates(config: RunConfig) -> list[RunConfig]:
     """The run itself, then the same with the seeds that follow its own."""
-    last = min(config.seed + MOST_SEEDS, int(KINDS["seed"].high))
+    last = min(config.seed + MAX_SEEDS, int(KINDS["seed"].high))
     return [config.with_(seed=seed) for seed in range(config.seed, last + 1)]
 
 
-def timings(devices: Mapping[str, str], looked: Sequence[tuple[RunConfig, View]]) -> list[Timing]:
+def timings(devices: Mapping[str, str], looked: Sequence[tuple[RunConfig, RunView]]) -> list[Timing]:
     """One row a device.
 
     Args:
@@ -73,7 +73,7 @@ def timings(devices: Mapping[str, str], looked: Sequence[tuple[RunConfig, View]]
     return found
 
 
-def _is_on(view: View, device: str, label: str) -> bool:
+def _is_on(view: RunView, device: str, label: str) -> bool:
     if view.run is None:
         return False
     if view.run.device:

@@ -18,21 +18,21 @@ from explorer.config.cost_model import suits_card
 from explorer.config.limits import require
 from explorer.config.run_config import Demand, RunConfig, library_versions
 from explorer.config.settings import Settings
-from explorer.config.stacking import MOST_MEMBERS
+from explorer.config.stacking import MAX_MEMBERS
 from explorer.engine import eta, failure_messages, scheduler
-from explorer.engine.jobs import Charges
-from explorer.engine.recent_runs import Everybody
-from explorer.engine.run_view import DONE, View, look
-from explorer.engine.snapshots import Sight, Sights
+from explorer.engine.jobs import JobTable
+from explorer.engine.recent_runs import RecentRuns
+from explorer.engine.run_view import DONE, RunView, look
+from explorer.engine.snapshots import RunSnapshot, SnapshotCache
 from explorer.store import checkpoints
-from explorer.store.leases import owner_of
+from explorer.store.leases import new_lease
 from explorer.store.queue import QueueFull
 from explorer.store.sqlite import STORE_ERRORS
 from explorer.store.store import FAILED, QUEUED, RUNNING, STOPPED, Run, RunStore
 from explorer.workers import devices, remote_store
 from explorer.workers.client import WorkerProcess
 from explorer.workers.dask import client as dask_client
-from explorer.workers.dask.client import Cluster
+from explorer.workers.dask.client import DaskCluster
 from explorer.workers.devices import DeviceError, Hardware
 from explorer.workers.trainer import job_of
 
@@ -43,12 +43,12 @@ TICK_SECONDS = 0.1
 IDLE_SECONDS = 0.5
 # A worker that dies again and again without having begun a run is started ever more slowly, and after so many
 # deaths the runs that wait for it are given up.
-MOST_DEATHS = 3
+MAX_DEATHS = 3
 # What killed processes left half-written is removed when it is so old.
 LEFTOVER_SECONDS = 86_400
 # Finished runs from which paces are taken, the latest.
-MOST_MEASURED = 300
-LONGEST_PAUSE = 60.0
+MAX_MEASURED = 300
+MAX_PAUSE = 60.0
 
 
 class Engine:
@@ -81,20 +81,20 @@ class Engine:
         self.places = 0 if settings.scheduler else settings.runs_at_once
         settings.home.mkdir(parents=True, exist_ok=True)
         self.store = RunStore(settings.store_place, may_set_aside=may_set_aside)
-        self.wall = Everybody(self.store.latest, self.run_id)
-        self._sights = Sights(self.store.snapshot)
+        self.wall = RecentRuns(self.store.latest, self.run_id)
+        self._sights = SnapshotCache(self.store.snapshot)
         self.hardware: Hardware | None = None
         _sweep(settings)
-        self._owner = owner_of(self.store.database, settings.engines)
+        self._owner = new_lease(self.store.database, settings.engines)
         self._own_only, self._mine = own_only, set()
-        self._charges, self._asking = Charges(self.store, settings), threading.Lock()
-        self.forecasts = eta.Forecasts(
-            partial(self.store.queue, settings.max_running_per_person), partial(self.store.measured, MOST_MEASURED),
+        self._charges, self._asking = JobTable(self.store, settings), threading.Lock()
+        self.forecasts = eta.EtaEstimator(
+            partial(self.store.queue, settings.max_running_per_person), partial(self.store.measured, MAX_MEASURED),
             lambda: self.places)
         self._post: deque[dict[str, Any]] = deque()
         self.trouble = ""
         self._wake, self._look, self._closing = threading.Event(), threading.Event(), threading.Event()
-        self._worker: WorkerProcess | Cluster | None = None
+        self._worker: WorkerProcess | DaskCluster | None = None
         # How many workers have died since one was ready, or has begun a run.
         self.is_ready, self._deaths = False, 0
         self._not_before, self._why_broken = 0.0, ""
@@ -112,7 +112,7 @@ class Engine:
         there and is gone for a while, runs wait for it: `why_broken` says so.
         """
         is_missing = self.hardware is None if self.settings.scheduler else not self.is_ready
-        return is_missing and self._deaths >= MOST_DEATHS
+        return is_missing and self._deaths >= MAX_DEATHS
 
     @property
     def why_broken(self) -> str:
@@ -168,15 +168,15 @@ class Engine:
             self._wake.set()
         return run_ids
 
-    def look(self, run_id: str, demand: Demand) -> View:
+    def look(self, run_id: str, demand: Demand) -> RunView:
         """How a run stands with regard to what is wanted of it."""
         return self.view(run_id, self.sight(run_id, fresh=True), demand)
 
-    def sight(self, run_id: str, fresh: bool = False) -> Sight:
+    def sight(self, run_id: str, fresh: bool = False) -> RunSnapshot:
         """A run as it was a moment ago, for who follows it; the store is read once for all who do."""
         return self._sights.of(run_id, fresh)
 
-    def view(self, run_id: str, sight: Sight, demand: Demand) -> View:
+    def view(self, run_id: str, sight: RunSnapshot, demand: Demand) -> RunView:
         """How a run that has been seen stands with regard to what is wanted of it."""
         view = sight.view(demand)
         return view.at_place(*self.forecasts.of(run_id)) if view.state == QUEUED else view
@@ -268,7 +268,7 @@ class Engine:
             # A turn is one place while others wait, and a share of the stack in it: see `explorer.store.fair_queue`.
             places = 1 if rivals else max(1, self.places - len(self._charges.devices()))
             mates = [] if self.is_broken else self.store.claim_alike(
-                self._owner.name, run, partial(self._goes_with, run), MOST_MEMBERS * places - 1,
+                self._owner.name, run, partial(self._goes_with, run), MAX_MEMBERS * places - 1,
                 scheduler.share(rivals) if rivals else None, only)
             if self.store.any_waiting(only):
                 places = 1  # for others a place is to stay free
@@ -312,7 +312,7 @@ class Engine:
         self._charges.take(runs, device)  # a stop can be passed on from now, and comes after the job
         self._look.set()
         if not was_heard:
-            self._charges.lose("The training process ended before this run began.", self._deaths <= MOST_DEATHS,
+            self._charges.lose("The training process ended before this run began.", self._deaths <= MAX_DEATHS,
                                [(run.run_id, run.attempt) for run in runs])
 
     def _fail(self, runs: list[Run], why: str) -> None:
@@ -345,7 +345,7 @@ class Engine:
 
     def _start_worker(self) -> None:
         if self.settings.scheduler:
-            self._worker = Cluster(self.settings, self._hear)
+            self._worker = DaskCluster(self.settings, self._hear)
             return
         # A worker that is started ahead of the first run has the time to prepare the data that a page opens with.
         words = [*(["ahead"] if self._warm_at < math.inf else []), *(["database"] if self.settings.store else [])]
@@ -401,12 +401,12 @@ class Engine:
     def _bury(self, code: int, why: str = "") -> None:
         """The worker has died: let its runs go, and wait the longer before another is started the more have died."""
         self._why_broken = why
-        self._charges.lose(why or failure_messages.of_worker(code), self._deaths <= MOST_DEATHS)
+        self._charges.lose(why or failure_messages.of_worker(code), self._deaths <= MAX_DEATHS)
         self._worker, self.is_ready = None, False
         if self.settings.scheduler:
             self.places = 0
         self._deaths += 1
-        self._not_before = time.monotonic() + min(LONGEST_PAUSE, 0.5 * 2**self._deaths)
+        self._not_before = time.monotonic() + min(MAX_PAUSE, 0.5 * 2**self._deaths)
 
 
 def _complain(text: str) -> None:

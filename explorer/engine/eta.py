@@ -38,7 +38,7 @@ def work(config: RunConfig) -> int:
     return config.parameters * config.rows
 
 
-class Paces:
+class MeasuredSpeeds:
     """Seconds per epoch as they were measured, by shape.
 
     Args:
@@ -66,14 +66,14 @@ class Paces:
         return self._seconds[key] if 1 / NEAR <= size / wanted <= NEAR else None
 
 
-def seconds_left(run: Work, paces: Paces) -> float | None:
+def seconds_left(run: Work, paces: MeasuredSpeeds) -> float | None:
     """What a run still takes, by its own epochs where it has some; early stopping may end it sooner."""
     left = max(0, run.wanted - run.epochs)
     pace = run.seconds / run.epochs if run.epochs and run.seconds > 0 else run.config and paces.of(run.config)
     return None if pace is None else left * pace
 
 
-class Forecasts:
+class EtaEstimator:
     """Places and estimates as of a moment ago: many look, again and again.
 
     Args:
@@ -85,14 +85,14 @@ class Forecasts:
     def __init__(self, queue: Callable[[], tuple[list[Work], list[Work]]], measured: Callable[[], list[Work]],
                  places: Callable[[], int]):
         self._queue, self._measured, self._places = queue, measured, places
-        self._paces, self._found = Paces([]), {}
+        self._paces, self._found = MeasuredSpeeds([]), {}
         self._paces_until = self._until = 0.0
 
     def of(self, run_id: str) -> tuple[int, float | None]:
         """How many runs are taken before a waiting one, and the seconds until it is taken."""
         now = time.monotonic()
         if now >= self._paces_until:
-            self._paces_until, self._paces = now + PACES_SECONDS, Paces(self._measured())
+            self._paces_until, self._paces = now + PACES_SECONDS, MeasuredSpeeds(self._measured())
         if now >= self._until or run_id not in self._found:
             self._found = forecast(*self._queue(), self._paces, max(1, self._places()))
             self._until = now + FORECAST_SECONDS
@@ -103,7 +103,7 @@ class Forecasts:
         self._paces_until = self._until = 0.0
 
 
-def forecast(training: Sequence[Work], queued: Sequence[Work], paces: Paces,
+def forecast(training: Sequence[Work], queued: Sequence[Work], paces: MeasuredSpeeds,
              places: int) -> dict[str, tuple[int, float | None]]:
     """Where every waiting run stands, if nobody asks for anything more.
 

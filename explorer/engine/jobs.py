@@ -1,4 +1,4 @@
-"""Charges: the runs that an engine's worker has in hand, watched so that none hangs, and how each of them ends."""
+"""The jobs that an engine's worker is running: watched so that none hangs, and how each of them ends."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ from typing import Any
 from explorer.config.run_config import Demand
 from explorer.config.settings import Settings
 from explorer.engine import failure_messages
-from explorer.engine.watchdog import Silence
-from explorer.store.sqlite import MOST_HOLDING_SECONDS
-from explorer.store.store import FAILED, INTERRUPTED, RUNNING, STOPPED, Run, RunStore, Superseded
+from explorer.engine.watchdog import StallTimer
+from explorer.store.sqlite import MAX_HOLDING_SECONDS
+from explorer.store.store import FAILED, INTERRUPTED, RUNNING, STOPPED, Run, RunStore, StaleAttempt
 from explorer.workers import remote_store
 from explorer.workers.client import WorkerProcess
-from explorer.workers.dask.client import Cluster
+from explorer.workers.dask.client import DaskCluster
 
 # A child that has not obeyed a stop for so long is killed.
 GRACE_SECONDS = 15.0
 # A run whose worker on a cluster is lost is given to another, so many times.
-MOST_LOSSES = 3
+MAX_LOSSES = 3
 
 Key = tuple[str, int]
 
 
 @dataclass
-class Charge:
+class RunningJob:
     """A run in hand; runs of one job are trained together.
 
     Attributes:
@@ -49,7 +49,7 @@ class Charge:
     demands: tuple[Demand, ...] = ()
 
 
-class Charges:
+class JobTable:
     """The runs in hand, by run and attempt: the process of one attempt may outlive the store's word that it has ended.
 
     The engine's thread takes runs on and lets them go. `look_after` is for a thread beside it: that only reads the
@@ -63,10 +63,10 @@ class Charges:
     def __init__(self, store: RunStore, settings: Settings):
         self.settings = settings
         self._store = store
-        self._charges: dict[Key, Charge] = {}
+        self._charges: dict[Key, RunningJob] = {}
         self._last_job = 0
         self._losses: dict[str, int] = {}
-        self._silence, self._holding, self._unheeded = Silence(), Silence(), Silence()
+        self._silence, self._holding, self._unheeded = StallTimer(), StallTimer(), StallTimer()
 
     def __len__(self) -> int:
         return len(self._charges)
@@ -74,7 +74,7 @@ class Charges:
     def __contains__(self, key: Key) -> bool:
         return key in self._charges
 
-    def __getitem__(self, key: Key) -> Charge:
+    def __getitem__(self, key: Key) -> RunningJob:
         return self._charges[key]
 
     def devices(self) -> list[str]:
@@ -89,7 +89,7 @@ class Charges:
         """Have the runs of one more job in hand."""
         self._last_job += 1
         for run in runs:
-            self._charges[run.run_id, run.attempt] = Charge(
+            self._charges[run.run_id, run.attempt] = RunningJob(
                 self._last_job, device, demands=run.demands if self.settings.scheduler else ())
 
     # -- what is heard of them ------------------------------------------------------------------------
@@ -100,14 +100,14 @@ class Charges:
         if charge:
             charge.pid, charge.worker = message["pid"], message.get("worker", "")
 
-    def told(self, message: Mapping[str, Any], worker: WorkerProcess | Cluster | None) -> None:
+    def told(self, message: Mapping[str, Any], worker: WorkerProcess | DaskCluster | None) -> None:
         """Write what a process tells that has no store; what is no longer in hand is told for nothing."""
         charge = self._charges.get(_key(message))
         if charge is None:
             return
         try:
             remote_store.write(self._store, message)
-        except Superseded:
+        except StaleAttempt:
             if charge.stop_sent is None and worker:
                 _stop(worker, _key(message), charge)
 
@@ -137,7 +137,7 @@ class Charges:
         for key in list(self._charges) if keys is None else keys:
             charge, losses = self._charges[key], self._losses.get(key[0], 0) + counts
             if self.settings.scheduler:  # it goes on from its checkpoint
-                again = losses <= MOST_LOSSES and charge.stop_sent is None
+                again = losses <= MAX_LOSSES and charge.stop_sent is None
             else:
                 again = may_begin and charge.pid == 0
             if not again:
@@ -166,7 +166,7 @@ class Charges:
 
     # -- watching them --------------------------------------------------------------------------------
 
-    def look_after(self, worker: WorkerProcess | Cluster, unread: Iterable[Mapping[str, Any]] = ()) -> None:
+    def look_after(self, worker: WorkerProcess | DaskCluster, unread: Iterable[Mapping[str, Any]] = ()) -> None:
         """Pass stops on, and end what answers no more.
 
         Args:
@@ -209,7 +209,7 @@ class Charges:
         self._unheeded.keep([key for key, charge in list(self._charges.items()) if charge.stop_sent is not None])
         self._end_the_silent(worker, writer, {job: tuple(sign) for job, sign in signs.items()}, pids)
 
-    def _end_the_silent(self, worker: WorkerProcess | Cluster, writer: int, signs: Mapping[int, Hashable],
+    def _end_the_silent(self, worker: WorkerProcess | DaskCluster, writer: int, signs: Mapping[int, Hashable],
                         pids: Mapping[int, int]) -> None:
         most = self.settings.max_silent_seconds
         self._silence.keep(signs)
@@ -221,10 +221,10 @@ class Charges:
                 self._kill(worker, job, (FAILED, failure_messages.of_silence(most)))
             # Who waits for a slow disk does not hang, and could not be ended either.
             elif writer and writer == pids[job] and self._holding.seconds(
-                    job, sign, counts=not _waits_for_disk(writer)) > MOST_HOLDING_SECONDS:
-                self._kill(worker, job, (FAILED, failure_messages.of_holding(MOST_HOLDING_SECONDS)))
+                    job, sign, counts=not _waits_for_disk(writer)) > MAX_HOLDING_SECONDS:
+                self._kill(worker, job, (FAILED, failure_messages.of_holding(MAX_HOLDING_SECONDS)))
 
-    def _kill(self, worker: WorkerProcess | Cluster, job: int, end: tuple[str, str]) -> None:
+    def _kill(self, worker: WorkerProcess | DaskCluster, job: int, end: tuple[str, str]) -> None:
         """End the process of a job; where the worker does not do so, the worker, and all that it trains."""
         for key, charge in list(self._charges.items()):
             if charge.job != job:
@@ -248,10 +248,10 @@ def _waits_for_disk(pid: int) -> bool:
         return False
 
 
-def _stop(worker: WorkerProcess | Cluster, key: Key, charge: Charge) -> None:
+def _stop(worker: WorkerProcess | DaskCluster, key: Key, charge: RunningJob) -> None:
     charge.stop_sent = time.monotonic()
     _say(worker, "stop", key)
 
 
-def _say(worker: WorkerProcess | Cluster, do: str, key: Key, **more: Any) -> None:
+def _say(worker: WorkerProcess | DaskCluster, do: str, key: Key, **more: Any) -> None:
     worker.say(do=do, run_id=key[0], attempt=key[1], **more)

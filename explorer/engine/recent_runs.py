@@ -1,4 +1,4 @@
-"""Everybody's latest runs as points, read once for however many look at them; `charts.class_wall` draws them."""
+"""The latest runs of all visitors as points, read once for all who look; `charts.class_wall` draws them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 from explorer.config.run_config import Demand, RunConfig
 
 # As many as can be told apart, and as a page can be sent every other second.
-MOST_RUNS = 500
+MAX_RUNS = 500
 # However many look, the store is asked no more often.
 FRESH_SECONDS = 1.0
 
@@ -48,7 +48,7 @@ class Point:
         return replace(self, epochs=epochs, best=best, best_epoch=best_epoch)
 
 
-class Everybody:
+class RecentRuns:
     """The latest runs as points, read once for however many look at them.
 
     Args:
@@ -77,7 +77,7 @@ class Everybody:
 
     def _look(self) -> None:
         held, points = {}, {}
-        for one in self._latest(MOST_RUNS, self._held):
+        for one in self._latest(MAX_RUNS, self._held):
             point = self._points.get(one.run_id)
             if one.run_id not in self._points:
                 point = self._first(one)

@@ -17,7 +17,7 @@ RECENT = 5
 
 
 @dataclass(frozen=True)
-class View:
+class RunView:
     """A run as seen by someone who wants it to a certain epoch.
 
     Attributes:
@@ -54,7 +54,7 @@ class View:
         """Epochs after which a test score is known, in order."""
         return tuple(sorted(self.scores))
 
-    def at_place(self, place: int, wait: float | None = None) -> View:
+    def at_place(self, place: int, wait: float | None = None) -> RunView:
         return replace(self, place=place, wait=wait)
 
     @property
@@ -85,17 +85,17 @@ class View:
         return None if pace is None else pace * self.demand.epochs * (1 - self.fraction)
 
 
-def look(run: Run | None, epochs: list[dict[str, Any]], scores: dict[int, dict[str, Any]], demand: Demand) -> View:
+def look(run: Run | None, epochs: list[dict[str, Any]], scores: dict[int, dict[str, Any]], demand: Demand) -> RunView:
     """See a stored run with a demand in mind."""
     if run is None:
-        return View(UNKNOWN, demand)
+        return RunView(UNKNOWN, demand)
     curve = [row["val_crossentropy"] for row in epochs]
     end = met_at(curve, demand)
     shown = epochs[: demand.epochs]
     # A curve is done when its test score is known too, or it has gone on beyond; a crash may lie between the two.
     done = run.status == DIVERGED or (end is not None and (len(epochs) > end or any(epoch >= end for epoch in scores)))
     score, best = (_score_at(epoch, run, shown, scores) for epoch in (len(shown), best_epoch(curve[:len(shown)])))
-    return View(DONE if done else run.status, demand, run, shown, len(epochs), score, scores, best_score=best)
+    return RunView(DONE if done else run.status, demand, run, shown, len(epochs), score, scores, best_score=best)
 
 
 def _score_at(epoch: int | None, run: Run, shown: list[dict[str, Any]],

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from explorer.config.stacking import MOST_MEMBERS, key
+from explorer.config.stacking import MAX_MEMBERS, key
 from explorer.store.store import Run
 
 # A stack of fewer is not divided any further.
@@ -23,7 +23,7 @@ def alike(first: Run, other: Run) -> bool:
 
 def share(rivals: int) -> int:
     """How many runs of one person may go into a stack while so many others wait (`store.fair_queue`), at least 1."""
-    return max(1, MOST_MEMBERS // (rivals + 1))
+    return max(1, MAX_MEMBERS // (rivals + 1))
 
 
 def shares(runs: Sequence[Run], places: int) -> list[list[Run]]:
@@ -35,7 +35,7 @@ def shares(runs: Sequence[Run], places: int) -> list[list[Run]]:
     Args:
         places: how many stacks may train at once, at least 1.
     """
-    count = max(1, min(places, len(runs) // FEW_MEMBERS), -(-len(runs) // MOST_MEMBERS))
+    count = max(1, min(places, len(runs) // FEW_MEMBERS), -(-len(runs) // MAX_MEMBERS))
     return [list(runs[len(runs) * i // count:len(runs) * (i + 1) // count]) for i in range(count)]
 
 

@@ -8,20 +8,20 @@ from collections.abc import Callable
 from typing import Any
 
 from explorer.config.run_config import Demand
-from explorer.engine.run_view import View, look
+from explorer.engine.run_view import RunView, look
 from explorer.store.store import Run
 
 # However many follow a run, the store is asked for it no more often.
 FRESH_SECONDS = 0.1
 # Of what is made of one run, so much is kept.
-MOST_MADE = 50
+MAX_MADE = 50
 # A run that nobody has looked at for so long is forgotten.
 KEPT_SECONDS = 10.0
 
 Snapshot = tuple[Run | None, list[dict[str, Any]], dict[int, dict[str, Any]]]
 
 
-class Sight:
+class RunSnapshot:
     """A run, its epochs and its scores as of one moment; nobody may change them.
 
     Args:
@@ -29,13 +29,13 @@ class Sight:
         before: what was seen a moment ago. While no epoch has come, what was made of them is still good.
     """
 
-    def __init__(self, snapshot: Snapshot, before: Sight | None = None):
+    def __init__(self, snapshot: Snapshot, before: RunSnapshot | None = None):
         self.run, self.epochs, self.scores = snapshot
         is_same = before is not None and before.epochs == self.epochs
         self._made: dict[Any, Any] = before._made if is_same else {}
         self._making = before._making if is_same else threading.RLock()
 
-    def view(self, demand: Demand) -> View:
+    def view(self, demand: Demand) -> RunView:
         """How the run stands with regard to what is wanted of it."""
         return look(self.run, self.epochs, self.scores, demand)
 
@@ -44,13 +44,13 @@ class Sight:
         key = (make, args)
         with self._making:
             if key not in self._made:
-                while len(self._made) >= MOST_MADE:  # an address can ask for any number of epochs
+                while len(self._made) >= MAX_MADE:  # an address can ask for any number of epochs
                     del self._made[next(iter(self._made))]
                 self._made[key] = make(self.epochs, *args)
             return self._made[key]
 
 
-class Sights:
+class SnapshotCache:
     """The runs that are being followed.
 
     Args:
@@ -63,7 +63,7 @@ class Sights:
         self._lock = threading.Lock()
         self._held: dict[str, _Held] = {}
 
-    def of(self, run_id: str, fresh: bool = False) -> Sight:
+    def of(self, run_id: str, fresh: bool = False) -> RunSnapshot:
         """A run as it was a tenth of a second ago at most.
 
         Args:
@@ -81,7 +81,7 @@ class Sights:
         with held.reading:  # of several who come at once, one reads
             if fresh or held.sight is None or self._clock() - held.read_at >= FRESH_SECONDS:
                 began = self._clock()
-                held.sight = Sight(self._snapshot(run_id), held.sight)
+                held.sight = RunSnapshot(self._snapshot(run_id), held.sight)
                 held.read_at = began
             return held.sight
 
@@ -93,5 +93,5 @@ class Sights:
 class _Held:
     def __init__(self) -> None:
         self.reading = threading.Lock()
-        self.sight: Sight | None = None
+        self.sight: RunSnapshot | None = None
         self.read_at = self.asked_at = 0.0

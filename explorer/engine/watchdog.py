@@ -1,4 +1,4 @@
-"""Silence: how long something that is watched has given the same sign, and no other, as far as somebody looked."""
+"""How long something that is watched has shown no progress, counted only while somebody looks."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 # Time in which nobody looked is counted up to this: where the whole machine, or the whole program, was halted, a job
 # cannot have shown anything, and it is given time to do so.
-MOST_AT_ONCE = 5.0
+MAX_AT_ONCE = 5.0
 
 
 @dataclass
@@ -18,7 +18,7 @@ class _Job:
     seconds: float = 0.0
 
 
-class Silence:
+class StallTimer:
     """Signs of life by job, as seen from look to look.
 
     Args:
@@ -41,7 +41,7 @@ class Silence:
             self._jobs[job] = _Job(sign, now)
             return 0.0
         if counts:
-            known.seconds += min(now - known.looked, MOST_AT_ONCE)
+            known.seconds += min(now - known.looked, MAX_AT_ONCE)
         known.looked = now
         return known.seconds
 

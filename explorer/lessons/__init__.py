@@ -8,14 +8,14 @@ from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
-from explorer.analysis.comparison import Entry
+from explorer.analysis.comparison import ComparedRun
 from explorer.config.run_config import Demand, RunConfig
-from explorer.lessons.measures import Measured
+from explorer.lessons.measures import RunMeasures
 
 # What a claim says of the values of its runs, in the order in which it names them.
 RISES, FALLS, EQUAL, DIFFERENT = "rises", "falls", "equal", "different"
 HOLDS, FAILS, OPEN = "holds", "fails", "open"
-# Measures that a claim may rest on: fields of `explorer.lessons.measures.Measured`.
+# Measures that a claim may rest on: fields of `explorer.lessons.measures.RunMeasures`.
 MEASURES = ("best_epoch", "best", "best_accuracy", "last", "gap", "accuracy_gap", "test_accuracy", "accuracy",
             "train_accuracy", "epochs", "weights", "zeros", "first", "train", "by_heart", "above", "gap_at",
             "accuracy_gap_at", "train_accuracy_at")
@@ -45,11 +45,11 @@ class Claim:
     epoch: int | None = None
     of_source: bool = False
 
-    def values(self, results: Sequence[Measured | None]) -> list[float | None]:
+    def values(self, results: Sequence[RunMeasures | None]) -> list[float | None]:
         """The measure of its runs, in their order; `None` where it is not known yet."""
         return [self._value(results[place]) for place in self.runs]
 
-    def _value(self, found: Measured | None) -> float | None:
+    def _value(self, found: RunMeasures | None) -> float | None:
         if found is None:
             return None
         if self.epoch is None:
@@ -57,7 +57,7 @@ class Claim:
         values = getattr(found, _AT[self.measure])
         return values[self.epoch - 1] if self.epoch <= len(values) else None
 
-    def verdict(self, results: Sequence[Measured | None]) -> str:
+    def verdict(self, results: Sequence[RunMeasures | None]) -> str:
         """`holds`, `fails`, or `open` while a run is missing. Nothing but the numbers decides.
 
         Args:
@@ -85,8 +85,8 @@ class Part:
         runs: what is trained, and how far.
         claims: what the runs are said to show.
         measure: what the chart opens with.
-        again: for each run, the epochs that were trained before the first one shown, see `Entry`; empty where there are
-            none.
+        again: for each run, the epochs that were trained before the first one shown, see `ComparedRun`; empty where
+            there are none.
         view: switches of the comparison that are on when it opens, of `SWITCHES`.
         is_riddle: whether what differs is what the learner is asked, so that nothing tells it before the answer does.
         sources_say: what the sources say of it where none of them shows it, the end of a text's key: `lesson.ours.<…>`.
@@ -101,9 +101,9 @@ class Part:
     is_riddle: bool = False
     sources_say: str = ""
 
-    def entries(self) -> list[Entry]:
+    def entries(self) -> list[ComparedRun]:
         """Its runs as a comparison."""
-        return [Entry(config, demand, colour=place, again=self.again[place] if self.again else 0)
+        return [ComparedRun(config, demand, color=place, again=self.again[place] if self.again else 0)
                 for place, (config, demand) in enumerate(self.runs)]
 
     @property

@@ -8,13 +8,13 @@ from collections.abc import Sequence
 from explorer.analysis.run_diff import number
 from explorer.i18n import say
 from explorer.lessons import Claim
-from explorer.lessons.measures import BY_HEART, Measured
+from explorer.lessons.measures import BY_HEART, RunMeasures
 
 # Measures that are counted, or so large that fractions say nothing.
 _WHOLE = ("best_epoch", "epochs", "by_heart", "above", "weights")
 
 
-def sentence(claim: Claim, names: Sequence[str], results: Sequence[Measured | None], language: str) -> str:
+def sentence(claim: Claim, names: Sequence[str], results: Sequence[RunMeasures | None], language: str) -> str:
     """A claim, the measured values run by run, and the verdict.
 
     Args:

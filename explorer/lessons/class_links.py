@@ -26,10 +26,10 @@ CONTROLS = ("lesson", "dataset", "hidden", "regularizer", "l1", "l2", "dropout",
             *(name for group in GROUPS.values() for name in group))
 ALL, BUT = "all", "-"
 # Longer texts name no controls; they are cut before anything looks at them.
-LONGEST_TEXT = 500
+MAX_TEXT = 500
 # A code of a longer address is too fine for a telephone at the back of a room.
-LONGEST_ADDRESS = 300
-LONGEST_BASE = 120
+MAX_ADDRESS = 300
+MAX_BASE = 120
 # Says the seed of a lesson's runs in an address that has a seed for the controls besides.
 LESSON_SEED = "lesson_seed"
 
@@ -146,7 +146,7 @@ def base_of(address: str) -> str:
     Raises:
         FieldError: it is no web address, or a long one.
     """
-    allowed = f"a web address of at most {LONGEST_BASE} characters that begins with http:// or https://"
+    allowed = f"a web address of at most {MAX_BASE} characters that begins with http:// or https://"
     try:
         parts = urlsplit(address.strip())
         sound = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.username is None
@@ -155,7 +155,7 @@ def base_of(address: str) -> str:
     if not sound:
         raise FieldError("address", allowed, address)
     base = f"{parts.scheme}://{parts.netloc}{parts.path or '/'}"
-    if len(base) > LONGEST_BASE or not base.isprintable() or not base.isascii() or any(c in base for c in " <>\"'`\\"):
+    if len(base) > MAX_BASE or not base.isprintable() or not base.isascii() or any(c in base for c in " <>\"'`\\"):
         raise FieldError("address", allowed, address)
     return base
 
@@ -173,7 +173,7 @@ def picture(address: str) -> str:
 def _one(value: Any) -> str:
     if isinstance(value, (list, tuple)):
         value = value[-1] if value else ""
-    return str(value)[:LONGEST_TEXT]
+    return str(value)[:MAX_TEXT]
 
 
 def _seed(asked: Mapping[str, str], lesson: str) -> int | None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from explorer.analysis.comparison import Entry, Result
+from explorer.analysis.comparison import ComparedRun, Result
 from explorer.config.plan import stopping_epoch
 
 # A network that gets so many of its training examples right knows them by heart.
@@ -17,7 +17,7 @@ BY_HEART = 0.99
 
 
 @dataclass(frozen=True)
-class Measured(Result):
+class RunMeasures(Result):
     """A result, and more of the curves; in inference mode and without the penalty where nothing else is said.
 
     Attributes:
@@ -41,13 +41,13 @@ class Measured(Result):
     train_accuracies: tuple[float, ...] = ()
 
 
-def measured(history: pd.DataFrame, entry: Entry, *scores: Mapping[str, Any] | None) -> Measured | None:
+def measured(history: pd.DataFrame, entry: ComparedRun, *scores: Mapping[str, Any] | None) -> RunMeasures | None:
     """Read a run.
 
     Where early stopping would have ended it, whatever was trained beyond for somebody else is left out.
 
     Args:
-        history: what is shown of the run, as from `Entry.shown`.
+        history: what is shown of the run, as from `ComparedRun.shown`.
         entry: the run, and how far it is wanted.
         scores: test scores of the run, where they are known, by its own epochs.
 
@@ -62,7 +62,7 @@ def measured(history: pd.DataFrame, entry: Entry, *scores: Mapping[str, Any] | N
         return None
     train, known = history["train_crossentropy"], history["train_accuracy"] >= BY_HEART
     accuracy_gaps = history["train_accuracy"] - history["val_accuracy"]
-    return Measured(
+    return RunMeasures(
         **vars(found), first=float(train.iloc[0]), train=float(train.iloc[-1]),
         by_heart=float(history["epoch"][known].min()) if known.any() else math.inf,
         above=int((history["loss"] > history["val_loss"]).sum()), accuracy_gap=float(accuracy_gaps.iloc[-1]),

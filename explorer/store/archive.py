@@ -15,23 +15,23 @@ from explorer import data
 from explorer.config.run_config import TRAINING_VERSION, RunConfig, identity, library_versions
 from explorer.config.settings import Settings
 from explorer.store import archive_checks, checkpoints
-from explorer.store.archive_checks import Refused
-from explorer.store.store import BUSY, DIVERGED, FINISHED, KNOWN, LONGER, NEW, OTHER, STOPPED, Carried, RunStore
+from explorer.store.archive_checks import InvalidRun
+from explorer.store.store import BUSY, DIVERGED, FINISHED, KNOWN, LONGER, NEW, OTHER, STOPPED, ExportedRun, RunStore
 
 KIND, FORMAT = "overfitting-explorer runs", 1
 ABOUT = "about.json"
 # What a file may hold: more is refused before it is unpacked.
-MOST_FILE, MOST_RUNS, MOST_TEXT = 8 << 30, 20_000, 512 << 20
+MAX_FILE, MAX_RUNS, MAX_TEXT = 8 << 30, 20_000, 512 << 20
 _RUN_MEMBER = re.compile(r"runs/([0-9a-f]{16})\.json")
 _CHECKPOINT_MEMBER = re.compile(r"checkpoints/([0-9a-f]{16})\.npz")
 
 
-class Damaged(ValueError):
+class CorruptArchive(ValueError):
     """The file is none, is cut short, or holds more than such a file may."""
 
 
 @dataclass(frozen=True)
-class Outcome:
+class ImportReport:
     """What became of the runs of a file.
 
     Attributes:
@@ -54,7 +54,7 @@ class Outcome:
 # -- identity --------------------------------------------------------------------------------------------------
 
 
-def origin(carried: Carried, settings: Settings) -> tuple[str, int] | None:
+def origin(carried: ExportedRun, settings: Settings) -> tuple[str, int] | None:
     """The data version and the training version that a stored run's identity was made of; `None` where neither the
     data on this machine nor those that Keras publishes give it."""
     config = json.loads(carried.config)
@@ -66,7 +66,7 @@ def origin(carried: Carried, settings: Settings) -> tuple[str, int] | None:
     return None
 
 
-def unseen(carried: Carried, settings: Settings) -> str:
+def unseen(carried: ExportedRun, settings: Settings) -> str:
     """Why the page of this machine does not find a run, although it is in the store; empty where it does."""
     if RunConfig.from_json(carried.config).run_id(
             data.version(json.loads(carried.config)["dataset"], settings)) == carried.run_id:
@@ -123,14 +123,14 @@ def write(path: Path, store: RunStore, settings: Settings, with_checkpoints: boo
     return written, kept, left_out
 
 
-def _content(carried: Carried, version: str, training: int) -> dict[str, Any]:
+def _content(carried: ExportedRun, version: str, training: int) -> dict[str, Any]:
     # Messages stay behind: they speak of the machine on which they came up.
     status = carried.status if carried.status in (FINISHED, DIVERGED) else STOPPED
     return {**asdict(carried), "config": json.loads(carried.config), "status": status, "data": version,
             "training": training, "scores": list(carried.scores.values())}
 
 
-def _add_checkpoint(archive: zipfile.ZipFile, settings: Settings, carried: Carried) -> bool:
+def _add_checkpoint(archive: zipfile.ZipFile, settings: Settings, carried: ExportedRun) -> bool:
     try:
         found = checkpoints.load(settings.checkpoints, carried.run_id)
         if found is None or found[0] > len(carried.epochs):
@@ -145,24 +145,24 @@ def _add_checkpoint(archive: zipfile.ZipFile, settings: Settings, carried: Carri
 # -- reading ---------------------------------------------------------------------------------------------------
 
 
-def read(path: Path, store: RunStore, settings: Settings) -> Outcome:
+def read(path: Path, store: RunStore, settings: Settings) -> ImportReport:
     """Take the runs of a file over. All of it is looked at before the first is stored.
 
     Raises:
-        Damaged: the file cannot be read; nothing has been changed.
+        CorruptArchive: the file cannot be read; nothing has been changed.
         OSError: the file cannot be opened.
         sqlite3.Error, StoreError: the store cannot be written; nothing has been changed.
     """
     with open(path, "rb") as stream:
-        if os.fstat(stream.fileno()).st_size > MOST_FILE:
-            raise Damaged(f"it is larger than {MOST_FILE >> 30} GB")
+        if os.fstat(stream.fileno()).st_size > MAX_FILE:
+            raise CorruptArchive(f"it is larger than {MAX_FILE >> 30} GB")
         try:
             with zipfile.ZipFile(stream) as archive:
                 sound, states, refused = _checked(archive)
-        except (Damaged, OSError):
+        except (CorruptArchive, OSError):
             raise
         except Exception as error:  # a hostile file can fail anywhere inside the decoders
-            raise Damaged(f"it is cut short or damaged ({type(error).__name__})") from error
+            raise CorruptArchive(f"it is cut short or damaged ({type(error).__name__})") from error
         became = store.adopt(sound)
         taken = [carried for carried in sound if became[carried.run_id] in (NEW, LONGER, OTHER)]
         for carried in taken:
@@ -172,14 +172,14 @@ def read(path: Path, store: RunStore, settings: Settings) -> Outcome:
             kept = sum(_keep_state(archive, states[carried.run_id], carried, settings)
                        for carried in taken if carried.run_id in states)
     reasons = ((carried.run_id, unseen(carried, settings)) for carried in taken)
-    return Outcome(
+    return ImportReport(
         tuple(carried.run_id for carried in taken),
         tuple(run_id for run_id, what in became.items() if what == KNOWN),
         tuple(run_id for run_id, what in became.items() if what == BUSY),
         tuple(refused), tuple(pair for pair in reasons if pair[1]), kept)
 
 
-def _checked(archive: zipfile.ZipFile) -> tuple[list[Carried], dict[str, zipfile.ZipInfo], list[tuple[str, str]]]:
+def _checked(archive: zipfile.ZipFile) -> tuple[list[ExportedRun], dict[str, zipfile.ZipInfo], list[tuple[str, str]]]:
     """The sound runs, the members with their states, and what is refused."""
     sound, states, refused = [], {}, []
     runs, checkpoint_members = _members(archive)
@@ -190,15 +190,15 @@ def _checked(archive: zipfile.ZipFile) -> tuple[list[Carried], dict[str, zipfile
                 archive_checks.state(archive, checkpoint_members[run_id], carried)
                 states[run_id] = checkpoint_members[run_id]
             sound.append(carried)
-        except Refused as error:
+        except InvalidRun as error:
             refused.append((run_id, str(error)))
     return sound, states, refused
 
 
-def _keep_state(archive: zipfile.ZipFile, member: zipfile.ZipInfo, carried: Carried, settings: Settings) -> bool:
+def _keep_state(archive: zipfile.ZipFile, member: zipfile.ZipInfo, carried: ExportedRun, settings: Settings) -> bool:
     try:
         checkpoints.save(settings.checkpoints, carried.run_id, *archive_checks.state(archive, member, carried))
-    except (Refused, OSError):
+    except (InvalidRun, OSError):
         return False  # no room: the curve is here, and going on starts over
     return True
 
@@ -208,10 +208,10 @@ def _members(archive: zipfile.ZipFile) -> tuple[dict[str, zipfile.ZipInfo], dict
     runs: dict[str, zipfile.ZipInfo] = {}
     states: dict[str, zipfile.ZipInfo] = {}
     infos = archive.infolist()
-    if len(infos) > 2 * MOST_RUNS + 1:
-        raise Damaged(f"it holds more than {MOST_RUNS:,} runs")
-    if sum(info.file_size for info in infos if not info.filename.endswith(".npz")) > MOST_TEXT:
-        raise Damaged(f"its runs would unpack to more than {MOST_TEXT >> 20} MB")
+    if len(infos) > 2 * MAX_RUNS + 1:
+        raise CorruptArchive(f"it holds more than {MAX_RUNS:,} runs")
+    if sum(info.file_size for info in infos if not info.filename.endswith(".npz")) > MAX_TEXT:
+        raise CorruptArchive(f"its runs would unpack to more than {MAX_TEXT >> 20} MB")
     about = None
     for info in infos:
         run, state = _RUN_MEMBER.fullmatch(info.filename), _CHECKPOINT_MEMBER.fullmatch(info.filename)
@@ -222,19 +222,19 @@ def _members(archive: zipfile.ZipFile) -> tuple[dict[str, zipfile.ZipInfo], dict
         elif state and state[1] not in states:
             states[state[1]] = info
         else:
-            raise Damaged(f"it holds {info.filename[:60]!r}, which is no part of such a file")
+            raise CorruptArchive(f"it holds {info.filename[:60]!r}, which is no part of such a file")
     try:
         said = archive_checks.json_of(archive, about) if about else None
-    except Refused as error:
-        raise Damaged(str(error)) from error
+    except InvalidRun as error:
+        raise CorruptArchive(str(error)) from error
     if not isinstance(said, dict) or said.get("kind") != KIND:
-        raise Damaged("it holds no runs of the explorer")
+        raise CorruptArchive("it holds no runs of the explorer")
     if said.get("format") != FORMAT:
-        raise Damaged("it was written by another version of the explorer, in a form that is not known here")
+        raise CorruptArchive("it was written by another version of the explorer, in a form that is not known here")
     return runs, states
 
 
-def runs_of(store: RunStore) -> Iterator[Carried]:
+def runs_of(store: RunStore) -> Iterator[ExportedRun]:
     """Every run of a store, one after another."""
     for run_id in store.run_ids():
         carried = store.carried(run_id)

@@ -15,14 +15,14 @@ import numpy as np
 from explorer.config.metrics import COLUMNS
 from explorer.config.run_config import DEMAND_KINDS, TRAINING_VERSION, RunConfig, identity, library_versions
 from explorer.store.models import diverged
-from explorer.store.store import DIVERGED, FINISHED, STOPPED, Carried
+from explorer.store.store import DIVERGED, FINISHED, STOPPED, ExportedRun
 
 # What one run may hold: more is refused before it is unpacked.
-MOST_RUN = 32 << 20
+MAX_RUN = 32 << 20
 # A checkpoint holds each parameter, at most two numbers of the optimizer for it, the parameter as it was after the best
 # epoch, each of four bytes, and little else.
 BYTES_A_PARAMETER, BYTES_BESIDES = 16, 1 << 20
-MOST_ARRAYS = 200
+MAX_ARRAYS = 200
 # Columns that runs of an earlier day do not have.
 LATER = ("weights", "zeros")
 # Least and most of each number of an epoch or a score; a number that was not finite is stored as none.
@@ -36,37 +36,37 @@ _VERSION, _DATA = re.compile(r"[0-9A-Za-z.+_-]{1,40}"), re.compile(r"[0-9A-Za-z.
 _NO_NAME = re.compile(r"[^\w .,:;()/@+-]")
 
 
-class Refused(ValueError):
+class InvalidRun(ValueError):
     """One run of a file that cannot be taken over; the message says why."""
 
 
 def json_of(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> Any:
-    """What a member says. Raises: Refused: it is too large, or no JSON."""
-    if member.file_size > MOST_RUN:
-        raise Refused(f"it would unpack to {member.file_size:,} bytes")
+    """What a member says. Raises: InvalidRun: it is too large, or no JSON."""
+    if member.file_size > MAX_RUN:
+        raise InvalidRun(f"it would unpack to {member.file_size:,} bytes")
 
     def no(constant: str) -> None:
-        raise Refused(f"{constant} is no number")
+        raise InvalidRun(f"{constant} is no number")
 
     try:
         return json.loads(archive.read(member), parse_constant=no)
-    except Refused:
+    except InvalidRun:
         raise
     except (ValueError, RecursionError) as error:
-        raise Refused(f"it is no JSON ({type(error).__name__})") from error
+        raise InvalidRun(f"it is no JSON ({type(error).__name__})") from error
 
 
-def run(values: Any, run_id: str) -> Carried:
-    """The run that some values are. Raises: Refused: one of them is not sound, or it is another run than it says."""
+def run(values: Any, run_id: str) -> ExportedRun:
+    """The run that some values are. Raises: InvalidRun: one of them is not sound, or it is another run than it says."""
     if not isinstance(values, dict):
-        raise Refused("expected an object")
+        raise InvalidRun("expected an object")
     config = values.get("config")
     _require(isinstance(config, dict) and set(config) <= {field.name for field in fields(RunConfig)},
              "config", "the settings of a run")
     try:
         sound = RunConfig.from_json(json.dumps(config))
     except (ValueError, TypeError, KeyError, OverflowError) as error:
-        raise Refused(f"config: {str(error)[:200]}") from error
+        raise InvalidRun(f"config: {str(error)[:200]}") from error
     canonical = json.loads(json.dumps(asdict(sound)))
     _require(all(type(canonical[name]) is type(value) and canonical[name] == value
                  for name, value in config.items()), "config", "settings in their canonical form")
@@ -76,15 +76,15 @@ def run(values: Any, run_id: str) -> Carried:
     _require(_matches(_DATA, values.get("data")), "data", "a version")
     training = _whole(values, "training", 1, 1_000_000)
     if training > TRAINING_VERSION:
-        raise Refused("it was trained by a newer version of the explorer")
+        raise InvalidRun("it was trained by a newer version of the explorer")
     if values.get("run_id") != run_id or identity(config, values["data"], training, versions) != run_id:
-        raise Refused("its identity does not fit its content")
+        raise InvalidRun("its identity does not fit its content")
     epochs = _epochs(values.get("epochs"))
     status = values.get("status")
     _require(status in (FINISHED, STOPPED, DIVERGED), "status", "finished, stopped or diverged")
     device = values.get("device")
     _require(isinstance(device, str) and len(device) <= 200, "device", "a name")
-    return Carried(
+    return ExportedRun(
         run_id, json.dumps(config, sort_keys=True, separators=(",", ":")), versions,
         _number(values, "created_at", 0, 1e11), status, diverged(sound, len(epochs)) if status == DIVERGED else "",
         _NO_NAME.sub(" ", device), _whole(values, "threads", 0, 65_536), _number(values, "seconds", 0, 1e9),
@@ -116,30 +116,30 @@ def _scores(rows: Any, epochs: int) -> dict[int, dict[str, Any]]:
 
 
 def state(archive: zipfile.ZipFile, member: zipfile.ZipInfo,
-          carried: Carried) -> tuple[int, list[np.ndarray], list[np.ndarray] | None]:
+          carried: ExportedRun) -> tuple[int, list[np.ndarray], list[np.ndarray] | None]:
     """Epoch, arrays and best weights of a checkpoint: plain numbers, as many as its network has.
 
     Raises:
-        Refused: it holds others.
+        InvalidRun: it holds others.
     """
     config = RunConfig.from_json(carried.config)
     most = BYTES_A_PARAMETER * config.parameters + BYTES_BESIDES
     if member.file_size > most:
-        raise Refused(f"its checkpoint would unpack to {member.file_size:,} bytes")
+        raise InvalidRun(f"its checkpoint would unpack to {member.file_size:,} bytes")
     try:
         with zipfile.ZipFile(io.BytesIO(archive.read(member))) as inner:
-            if sum(info.file_size for info in inner.infolist()) > most or len(inner.infolist()) > 2 * MOST_ARRAYS + 1:
-                raise Refused("its checkpoint would unpack to more than its network has")
+            if sum(info.file_size for info in inner.infolist()) > most or len(inner.infolist()) > 2 * MAX_ARRAYS + 1:
+                raise InvalidRun("its checkpoint would unpack to more than its network has")
             about = json.loads(str(_array(inner, "about")))
-            epoch, count = _whole(about, "epoch", 1, len(carried.epochs)), _whole(about, "arrays", 1, MOST_ARRAYS)
+            epoch, count = _whole(about, "epoch", 1, len(carried.epochs)), _whole(about, "arrays", 1, MAX_ARRAYS)
             _require(about.get("run_id") == carried.run_id, "checkpoint", "one of this run")
             arrays = [_array(inner, f"v{number:04d}") for number in range(count)]
             kept = _whole({"best": 0, **about}, "best", 0, count)
             best = [_array(inner, f"b{number:04d}") for number in range(kept)]
-    except Refused:
+    except InvalidRun:
         raise
     except Exception as error:  # a hostile file can fail anywhere inside the decoders
-        raise Refused(f"its checkpoint is damaged ({type(error).__name__})") from error
+        raise InvalidRun(f"its checkpoint is damaged ({type(error).__name__})") from error
     _require(all(array.dtype.kind in "fiu" for array in (*arrays, *best)), "checkpoint", "numbers")
     _require([one.shape for one in best] == [one.shape for one in arrays[:kept]], "checkpoint", "one of this network")
     widths = (config.inputs, *config.hidden, config.outputs)
@@ -154,7 +154,7 @@ def _array(archive: zipfile.ZipFile, name: str) -> np.ndarray:
 
 def _require(is_sound: bool, name: str, expected: str) -> None:
     if not is_sound:
-        raise Refused(f"{name}: expected {expected}")
+        raise InvalidRun(f"{name}: expected {expected}")
 
 
 def _matches(pattern: re.Pattern[str], value: Any) -> bool:
@@ -180,4 +180,4 @@ def _measured(row: dict[str, Any], name: str, needed: bool = False) -> float | N
     try:
         return _number(row, name, *_RANGES[name])
     except OverflowError as error:  # a whole number beyond every float
-        raise Refused(f"{name}: expected a number within bounds") from error
+        raise InvalidRun(f"{name}: expected a number within bounds") from error

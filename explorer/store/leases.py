@@ -15,12 +15,12 @@ from explorer.store.sqlite import Database
 MISSED_SECONDS, KEEP_SECONDS = 4.0, 1.0
 
 
-def owner_of(database: Any, folder: Path) -> Owner | SharedOwner:
+def new_lease(database: Any, folder: Path) -> Lease | SharedLease:
     """The owner that an engine on this store is: of one machine with a file, of several with a database."""
-    return Owner(folder) if isinstance(database, Database) else SharedOwner(database)
+    return Lease(folder) if isinstance(database, Database) else SharedLease(database)
 
 
-class Owner:
+class Lease:
     """A name for one engine, alive exactly as long as its process holds the lock on a file of that name.
 
     The operating system drops the lock with the process, kill -9 included, whatever the clock says.
@@ -45,7 +45,7 @@ class Owner:
         self._path.unlink(missing_ok=True)
 
 
-class SharedOwner:
+class SharedLease:
     """A name for one engine among those of several machines, alive as long as a connection holds the lock of that name.
 
     Args:

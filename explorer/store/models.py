@@ -72,7 +72,7 @@ class Work:
 
 
 @dataclass(frozen=True)
-class Carried:
+class ExportedRun:
     """A run with all that is known of it, as it goes from one store to another.
 
     Attributes:

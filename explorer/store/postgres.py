@@ -25,7 +25,7 @@ except ImportError:
 # What to install where it is missing.
 INSTALL = 'pip install "psycopg[binary]>=3.2,<4"'
 # Connections of one process at a time; who comes while all are in use waits.
-MOST_CONNECTIONS = 8
+MAX_CONNECTIONS = 8
 RETRY_SECONDS = 0.25
 # What an address may set otherwise.
 _DEFAULTS = {"connect_timeout": 5, "keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3,
@@ -108,7 +108,7 @@ class Postgres:
             raise StoreError("the database that EXPLORER_STORE names needs psycopg", f"it is missing: {INSTALL}")
         self._idle: list[Any] = []
         self._keeping = threading.Lock()
-        self._places = threading.BoundedSemaphore(MOST_CONNECTIONS)
+        self._places = threading.BoundedSemaphore(MAX_CONNECTIONS)
         self._open()
 
     def close(self) -> None:
@@ -141,9 +141,9 @@ class Postgres:
                 "SELECT SUM(pg_total_relation_size(to_regclass(name))) "
                 "FROM unnest(ARRAY['runs', 'epochs', 'scores', 'events', 'wishes', 'persons']) AS name").fetchone()[0])
 
-    def hold(self, name: str) -> Hold:
+    def hold(self, name: str) -> AdvisoryLock:
         """Take the lock of that name, for as long as this process lives."""
-        return Hold(self, name)
+        return AdvisoryLock(self, name)
 
     def is_held(self, name: str) -> bool:
         """Whether anybody holds the lock of that name."""
@@ -157,7 +157,7 @@ class Postgres:
             connection = psycopg.connect(self._address, autocommit=True, row_factory=_rows,
                                          **{name: value for name, value in _DEFAULTS.items() if name not in given})
             connection.execute(_SESSION.format(busy=int(1_000 * sqlite.BUSY_SECONDS),
-                                               idle=int(1_000 * sqlite.MOST_HOLDING_SECONDS)))
+                                               idle=int(1_000 * sqlite.MAX_HOLDING_SECONDS)))
         except psycopg.Error as error:
             raise self.failure(error) from None  # what it was called with holds the password
         return connection
@@ -264,7 +264,7 @@ class Postgres:
         return max(known, len(sqlite.SCHEMA))
 
 
-class Hold:
+class AdvisoryLock:
     """A lock that the server drops with its connection: with the process, kill -9 included, whatever the clock says."""
 
     def __init__(self, database: Postgres, name: str):

@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager
 from typing import Any
 
 from explorer.config.run_config import RunConfig
-from explorer.store.models import FINISHED, RUNNING, Carried, Latest, Run, Work, read_demands, read_run, read_work
+from explorer.store.models import FINISHED, RUNNING, ExportedRun, Latest, Run, Work, read_demands, read_run, read_work
 
 # The numbers of an epoch by which runs are compared.
 BRIEF = ("epoch", "train_crossentropy", "val_crossentropy", "val_accuracy")
@@ -17,7 +17,7 @@ _CARRIED = ("run_id", "config", "versions", "created_at", "status", "message", "
             "peak_mb")
 
 
-class Lookup:
+class RunQueries:
     """As much of a store as only reads; for `explorer.store.store.RunStore`, which says how."""
 
     _read: Callable[[], AbstractContextManager[Any]]
@@ -152,7 +152,7 @@ class Lookup:
         with self._read() as db:
             return [row["run_id"] for row in db.execute("SELECT run_id FROM runs ORDER BY created_at, run_id")]
 
-    def carried(self, run_id: str) -> Carried | None:
+    def carried(self, run_id: str) -> ExportedRun | None:
         """A run with all that is known of it as of one moment, or `None` where it is not known."""
         with self._read() as db:
             db.execute("BEGIN")
@@ -160,7 +160,7 @@ class Lookup:
             if row is None:
                 return None
             scores = db.execute("SELECT epoch, metrics FROM scores WHERE run_id = ?", (run_id,)).fetchall()
-            return Carried(
+            return ExportedRun(
                 *(row[name] if name != "versions" else json.loads(row[name]) for name in _CARRIED),
                 epochs_of(db, run_id), {score["epoch"]: json.loads(score["metrics"]) for score in scores})
 

@@ -13,14 +13,14 @@ from explorer.store import fair_queue
 from explorer.store.models import FAILED, QUEUED, RUNNING, STOPPED, Run, Work, read_run, read_work
 
 # Of those who want one run so many are kept. Who comes later watches it all the same.
-MOST_WISHES = 500
+MAX_WISHES = 500
 
 
 class QueueFull(RuntimeError):
     """More runs wait than this installation allows, of all or of one person."""
 
 
-class Queue:
+class RunQueue:
     """What `explorer.store.store.RunStore` knows of runs that wait; it gives the transactions."""
 
     _read: Callable[[], AbstractContextManager[Any]]
@@ -162,7 +162,7 @@ def add_wish(db: Any, run_id: str, person: str, is_first: bool) -> None:
     Args:
         is_first: whether nobody else wanted it before.
     """
-    if db.execute("SELECT COUNT(*) FROM wishes WHERE run_id = ?", (run_id,)).fetchone()[0] < MOST_WISHES:
+    if db.execute("SELECT COUNT(*) FROM wishes WHERE run_id = ?", (run_id,)).fetchone()[0] < MAX_WISHES:
         db.execute("INSERT INTO wishes (run_id, person, at, first) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING",
                    (run_id, person, time.time(), int(is_first)))
         # Who comes joins the ring at its end; who is in it keeps their place, however often they ask.

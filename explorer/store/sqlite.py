@@ -66,11 +66,11 @@ def insist(act: Callable[..., Any], *arguments: Any) -> Any:
 BUSY_SECONDS = 60.0
 # A transaction takes milliseconds. Who hangs in the middle of one keeps everybody from writing, and is ended before the
 # others lose patience: by `explorer.engine.jobs`, and in PostgreSQL by the server itself.
-MOST_HOLDING_SECONDS = 20.0
+MAX_HOLDING_SECONDS = 20.0
 # Where in its shared memory SQLite locks the right to write, see "WAL-mode file format".
 WRITE_LOCK_BYTE = 120
 # Checking the whole file takes a tenth of a second for this size; a larger one would delay the page.
-MOST_CHECKED = 64_000_000
+MAX_CHECKED = 64_000_000
 
 SCHEMA = (
     """
@@ -213,7 +213,7 @@ class Database:
         # write the journal back into it and remove the journal.
         with closing(sqlite3.connect(f"{self.path.absolute().as_uri()}?mode=ro", BUSY_SECONDS, uri=True)) as db:
             db.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()
-            small = self.path.stat().st_size <= MOST_CHECKED
+            small = self.path.stat().st_size <= MAX_CHECKED
             if small and db.execute("PRAGMA quick_check(1)").fetchone()[0] != "ok":
                 raise sqlite3.DatabaseError("malformed")
 

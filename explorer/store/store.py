@@ -19,7 +19,7 @@ from explorer.store.models import (
     QUEUED,
     RUNNING,
     STOPPED,
-    Carried,
+    ExportedRun,
     Latest,
     Run,
     Work,
@@ -27,30 +27,30 @@ from explorer.store.models import (
     dump_metrics,
     read_demands,
 )
-from explorer.store.queries import Lookup, epochs_of
-from explorer.store.queue import Queue, add_wish, forget_wishes, require_room
+from explorer.store.queries import RunQueries, epochs_of
+from explorer.store.queue import RunQueue, add_wish, forget_wishes, require_room
 from explorer.store.sqlite import Database
 
-__all__ = ["DIVERGED", "FAILED", "FINISHED", "INTERRUPTED", "QUEUED", "RUNNING", "STOPPED", "Carried", "Latest", "Run",
-           "RunStore", "Superseded", "Work"]
+__all__ = ["DIVERGED", "FAILED", "FINISHED", "INTERRUPTED", "QUEUED", "RUNNING", "STOPPED", "ExportedRun", "Latest",
+           "Run", "RunStore", "StaleAttempt", "Work"]
 
 # What becomes of a run that comes from another store, see `RunStore.adopt`.
 NEW, LONGER, OTHER, KNOWN, BUSY = "new", "longer", "other", "known", "busy"
 # Of what happened to one run, the latest is kept.
-MOST_EVENTS = 100
+MAX_EVENTS = 100
 # Runs that are deleted in one go: others want to write, too.
-MOST_DELETED = 500
+MAX_DELETED = 500
 # The same once more replaces what was there.
 _KEEP_EPOCH, _KEEP_SCORE = (
     f"INSERT INTO {table} VALUES (?, ?, ?) ON CONFLICT (run_id, epoch) DO UPDATE SET metrics = excluded.metrics"
     for table in ("epochs", "scores"))
 
 
-class Superseded(RuntimeError):
+class StaleAttempt(RuntimeError):
     """A writer whose attempt at a run has been given to another."""
 
 
-class RunStore(Lookup, Queue):
+class RunStore(RunQueries, RunQueue):
     """The runs in one file or one database. The SQL is what SQLite and PostgreSQL both understand.
 
     Args:
@@ -145,7 +145,7 @@ class RunStore(Lookup, Queue):
     # -- writing while training -----------------------------------------------------------------------
 
     def write_progress(self, run_id: str, attempt: int, phase: str, progress: dict[str, int]) -> None:
-        """Raises: Superseded: another attempt has the run."""
+        """Raises: StaleAttempt: another attempt has the run."""
         with self._write() as db:
             self._hold(db, run_id, attempt)
             db.execute("UPDATE runs SET phase = ?, progress = ? WHERE run_id = ?",
@@ -155,7 +155,7 @@ class RunStore(Lookup, Queue):
         """Store one epoch; the same epoch again replaces it.
 
         Raises:
-            Superseded: another attempt has the run.
+            StaleAttempt: another attempt has the run.
         """
         with self._write() as db:
             self._hold(db, run_id, attempt)
@@ -169,14 +169,14 @@ class RunStore(Lookup, Queue):
                            (metrics["seconds"], run_id))
 
     def write_score(self, run_id: str, attempt: int, metrics: dict[str, Any]) -> None:
-        """Store the test score after an epoch. Raises: Superseded."""
+        """Store the test score after an epoch. Raises: StaleAttempt."""
         with self._write() as db:
             self._hold(db, run_id, attempt)
             db.execute(_KEEP_SCORE,
                        (run_id, metrics["epoch"], dump_metrics(metrics)))
 
     def write_device(self, run_id: str, attempt: int, device: str, threads: int) -> None:
-        """Store what a run is trained on. Raises: Superseded."""
+        """Store what a run is trained on. Raises: StaleAttempt."""
         with self._write() as db:
             self._hold(db, run_id, attempt)
             db.execute("UPDATE runs SET device = ?, threads = ? WHERE run_id = ?", (device, threads, run_id))
@@ -253,7 +253,7 @@ class RunStore(Lookup, Queue):
                 "SELECT run_id FROM runs WHERE status NOT IN (?, ?) ORDER BY ticket, created_at, run_id",
                 (QUEUED, RUNNING))]
         last = set(spared())
-        chosen = sorted(ended, key=lambda run_id: run_id in last)[:min(excess, MOST_DELETED)]
+        chosen = sorted(ended, key=lambda run_id: run_id in last)[:min(excess, MAX_DELETED)]
         gone = []
         with self._write() as db:
             for run_id in chosen:
@@ -267,7 +267,7 @@ class RunStore(Lookup, Queue):
 
     # -- from store to store --------------------------------------------------------------------------
 
-    def adopt(self, runs: Iterable[Carried]) -> dict[str, str]:
+    def adopt(self, runs: Iterable[ExportedRun]) -> dict[str, str]:
         """Take over runs that another store has trained, all of them in one moment.
 
         Returns:
@@ -291,7 +291,7 @@ class RunStore(Lookup, Queue):
                 self._take_over(db, run, keep_scores=agree)
         return became
 
-    def _take_over(self, db: Any, run: Carried, keep_scores: bool) -> None:
+    def _take_over(self, db: Any, run: ExportedRun, keep_scores: bool) -> None:
         db.execute("INSERT INTO runs (run_id, config, versions, created_at, status) VALUES (?, ?, ?, ?, ?) "
                    "ON CONFLICT DO NOTHING",
                    (run.run_id, run.config, json.dumps(run.versions), run.created_at, run.status))
@@ -312,7 +312,7 @@ class RunStore(Lookup, Queue):
     def _hold(db: Any, run_id: str, attempt: int) -> None:
         row = db.execute("SELECT attempt, status FROM runs WHERE run_id = ?", (run_id,)).fetchone()
         if row is None or row["attempt"] != attempt or row["status"] != RUNNING:
-            raise Superseded(f"run {run_id}: attempt {attempt} no longer has it")
+            raise StaleAttempt(f"run {run_id}: attempt {attempt} no longer has it")
 
 
 def _merged(demands: Iterable[Demand]) -> list[Demand]:
@@ -345,6 +345,6 @@ def _event(db: Any, run_id: str, kind: str, detail: str) -> None:
     db.execute("INSERT INTO events (run_id, at, kind, detail) VALUES (?, ?, ?, ?)",
                (run_id, time.time(), kind, detail))
     before = db.execute("SELECT id FROM events WHERE run_id = ? ORDER BY id DESC LIMIT 1 OFFSET ?",
-                        (run_id, MOST_EVENTS)).fetchone()
+                        (run_id, MAX_EVENTS)).fetchone()
     if before:
         db.execute("DELETE FROM events WHERE run_id = ? AND id <= ?", (run_id, before["id"]))

@@ -25,7 +25,7 @@ from explorer.data.rows import Examples, WordRows
 PACKED_ROWS = 1_000
 
 
-class Words(NamedTuple):
+class SparseBatch(NamedTuple):
     """A batch of reviews inside the graph.
 
     Attributes:
@@ -49,12 +49,12 @@ class Words(NamedTuple):
         return csr_ops.sparse_matrix_mat_mul(_known(transposed, (inputs, None), upstream.dtype), upstream)
 
 
-class Form(NamedTuple):
+class BatchFormat(NamedTuple):
     """How the arrays of a part become batches; parts of one form can stand in for one another in a traced graph.
 
     Attributes:
-        kind: `matrices` (reviews leave as `Words`), `bits` (reviews leave as dense rows, stored one bit a number) or
-            `bytes` (dense rows, stored one byte a number).
+        kind: `matrices` (reviews leave as `SparseBatch`), `bits` (reviews leave as dense rows, stored one bit a number)
+            or `bytes` (dense rows, stored one byte a number).
         inputs: length of the input vectors.
         scale: the byte that stands for 1, where the arrays hold bytes.
         binary: whether labels become floats (one sigmoid output) or stay class numbers (softmax).
@@ -71,10 +71,11 @@ class Form(NamedTuple):
         """Labels of the rows of one step, shape `(rows, 1)`; the last step may have fewer."""
         return arrays[0][step * batch_size:(step + 1) * batch_size]
 
-    def inputs_of(self, arrays: Sequence[tf.Tensor], step: tf.Tensor, batch_size: int | tf.Tensor) -> Words | tf.Tensor:
-        """Inputs of the rows of one step: `Words`, or dense rows `(rows, inputs)`."""
+    def inputs_of(self, arrays: Sequence[tf.Tensor], step: tf.Tensor,
+                  batch_size: int | tf.Tensor) -> SparseBatch | tf.Tensor:
+        """Inputs of the rows of one step: `SparseBatch`, or dense rows `(rows, inputs)`."""
         if self.kind == MATRICES:
-            return Words(tf.gather(arrays[1], step), tf.gather(arrays[2], step) if len(arrays) > 2 else None)
+            return SparseBatch(tf.gather(arrays[1], step), tf.gather(arrays[2], step) if len(arrays) > 2 else None)
         if self.kind == BYTES:
             return tf.cast(arrays[1][step * batch_size:(step + 1) * batch_size], self.dtype) / self.scale
         packed = arrays[1][step * batch_size:(step + 1) * batch_size, :, tf.newaxis]
@@ -82,14 +83,14 @@ class Form(NamedTuple):
         return tf.reshape(tf.cast(bits, self.dtype), (-1, 8 * packed.shape[1]))[:, :self.inputs]
 
 
-class Part:
+class BatchedSplit:
     """One part of the data.
 
     Args:
         examples: the rows.
         batch_size: rows a batch; the last may be shorter.
         order: the order in which they are visited; as they are by default.
-        kind, binary, dtype: see `Form`.
+        kind, binary, dtype: see `BatchFormat`.
         fitted: whether gradients will be taken, so that transposes are of use.
 
     Attributes:
@@ -104,7 +105,7 @@ class Part:
         self.rows, self.batch_size = len(examples), batch_size
         self.steps = -(-self.rows // batch_size)
         x = examples.x
-        self.form = Form(kind, x.inputs, 1 if isinstance(x, WordRows) else x.scale, binary, dtype)
+        self.form = BatchFormat(kind, x.inputs, 1 if isinstance(x, WordRows) else x.scale, binary, dtype)
         order = np.arange(self.rows) if order is None else order
         labels = examples.y[order].reshape(-1, 1).astype(dtype if binary else np.int32)
         self.arrays = [tf.constant(labels)]

@@ -14,7 +14,7 @@ from explorer.data.splits import Prepared
 from explorer.training import graph_loop, stacked, train
 
 
-class Courses:
+class GraphCache:
     """Hands out courses and stacks, those that it has made before first of all; one at a time.
 
     Args:
@@ -23,16 +23,17 @@ class Courses:
 
     def __init__(self, most: int = 4):
         self._most = most
-        self._kept: dict[Hashable, graph_loop.Course | stacked.Stack] = {}
+        self._kept: dict[Hashable, graph_loop.TrainingSession | stacked.StackedSession] = {}
 
-    def __call__(self, config: RunConfig, data: Prepared, device: str = "cpu") -> graph_loop.Course:
-        """As `explorer.training.graph_loop.Course`."""
+    def __call__(self, config: RunConfig, data: Prepared, device: str = "cpu") -> graph_loop.TrainingSession:
+        """As `explorer.training.graph_loop.TrainingSession`."""
         return self._hand_out(cost_model.shape(config, len(data.train), device),
-                              graph_loop.Course, config, data, device)
+                              graph_loop.TrainingSession, config, data, device)
 
-    def stack(self, members: Sequence[RunConfig], data: Prepared, device: str = "cpu") -> stacked.Stack:
-        """As `explorer.training.stacked.Stack`."""
-        return self._hand_out(stacking.shape(members, len(data.train), device), stacked.Stack, members, data, device)
+    def stack(self, members: Sequence[RunConfig], data: Prepared, device: str = "cpu") -> stacked.StackedSession:
+        """As `explorer.training.stacked.StackedSession`."""
+        return self._hand_out(stacking.shape(members, len(data.train), device),
+                              stacked.StackedSession, members, data, device)
 
     def _hand_out(self, key: Hashable, make: Callable[..., Any], wanted: Any, data: Prepared, device: str) -> Any:
         kept = self._kept.pop(key, None)

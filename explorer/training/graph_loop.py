@@ -13,8 +13,8 @@ by one, and leaves the rest to Keras:
 3. **Several steps run in one call** (`Looped`; how many, `calls`), few enough that Stop and progress stay quick.
 4. **One kernel updates a weight matrix** where Keras's optimizer makes ten passes over it (`fused`), and loss and
    accuracy take a dozen operations where Keras's take two hundred (`costs`).
-5. **All parts are measured by one loop inside the graph** (`Course.measure`).
-6. **A traced graph is used again** (`Course.restart`): seeds, data, strengths and the learning rate are its
+5. **All parts are measured by one loop inside the graph** (`TrainingSession.measure`).
+6. **A traced graph is used again** (`TrainingSession.restart`): seeds, data, strengths and the learning rate are its
    variables, so the next run of the same shape starts at once.
 
 What is trained is an ordinary `keras.Sequential`: `Stepped` is only the `keras.Model` around it whose steps know where
@@ -34,13 +34,13 @@ import tensorflow as tf
 from explorer.config.cost_model import kind, measured_rows, steps_per_call
 from explorer.config.run_config import RunConfig
 from explorer.data.splits import Prepared
-from explorer.training.batching import Part, Words, fit_order
+from explorer.training.batching import BatchedSplit, SparseBatch, fit_order
 from explorer.training.losses import costs, hits
 from explorer.training.model import make_optimizer, network, redraw
 from explorer.training.optimizers import fused
 
 
-def product(words: Words, kernel: tf.Tensor) -> tf.Tensor:
+def product(words: SparseBatch, kernel: tf.Tensor) -> tf.Tensor:
     """`words @ kernel` with a dense gradient for the kernel; shape `(rows, units)`."""
     kernel = tf.convert_to_tensor(kernel)
 
@@ -68,7 +68,7 @@ class Looped(keras.Model):
 
     steps_a_call = 1
 
-    def __init__(self, fitted: Part, seen: tuple[int, ...] = ()):
+    def __init__(self, fitted: BatchedSplit, seen: tuple[int, ...] = ()):
         super().__init__(autocast=False)
         self.form, self.batch_size = fitted.form, fitted.batch_size
         self._held = [tf.Variable(array, trainable=False, shape=(None, *array.shape[1:])) for array in fitted.arrays]
@@ -76,7 +76,7 @@ class Looped(keras.Model):
         kind = self.form.dtype
         self._seen = [tf.Variable(tf.zeros(shape, kind), trainable=False) for shape in (seen, seen, ())]
 
-    def one_step(self, x: Words | tf.Tensor, y: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    def one_step(self, x: SparseBatch | tf.Tensor, y: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Learn from one batch.
 
         Returns:
@@ -84,7 +84,8 @@ class Looped(keras.Model):
         """
         raise NotImplementedError
 
-    def batch(self, step: tf.Tensor, arrays: Sequence[tf.Tensor] | None = None) -> tuple[Words | tf.Tensor, tf.Tensor]:
+    def batch(self, step: tf.Tensor, arrays: Sequence[tf.Tensor] |
+              None = None) -> tuple[SparseBatch | tf.Tensor, tf.Tensor]:
         """Inputs and labels of one step."""
         arrays = self._arrays() if arrays is None else arrays
         given = arrays, step, self.batch_size
@@ -130,7 +131,7 @@ class Looped(keras.Model):
             # copied in every step from then on.
             held.assign(tf.gather(held.read_value(), tf.zeros((0,), tf.int32)))
 
-    def refill(self, fitted: Part) -> None:
+    def refill(self, fitted: BatchedSplit) -> None:
         """Go on with other training data of the same form."""
         for held, array in zip(self._held, fitted.arrays, strict=True):
             held.assign(array)
@@ -147,11 +148,11 @@ class Stepped(Looped):
         fitted: the training data, in the order of their visits.
     """
 
-    def __init__(self, inner: keras.Sequential, fitted: Part):
+    def __init__(self, inner: keras.Sequential, fitted: BatchedSplit):
         super().__init__(fitted)
         self.inner = inner
 
-    def forward(self, x: Words | tf.Tensor, training: bool) -> tf.Tensor:
+    def forward(self, x: SparseBatch | tf.Tensor, training: bool) -> tf.Tensor:
         """The network's outputs for a batch before the last activation, shape `(rows, outputs)`."""
         first, *others, last = self.inner.layers
         h = first.activation(_affine(x, first))
@@ -159,7 +160,7 @@ class Stepped(Looped):
             h = layer(h, training=training) if layer._call_has_training_arg else layer(h)
         return _affine(h, last)
 
-    def gradients(self, x: Words | tf.Tensor, y: tf.Tensor) -> tuple[list[tf.Tensor], tf.Tensor, tf.Tensor]:
+    def gradients(self, x: SparseBatch | tf.Tensor, y: tf.Tensor) -> tuple[list[tf.Tensor], tf.Tensor, tf.Tensor]:
         """What a step follows.
 
         Returns:
@@ -175,7 +176,7 @@ class Stepped(Looped):
                               [tf.fill(tf.shape(each), share), *map(tf.ones_like, penalties)])
         return found, tf.add_n([tf.reduce_sum(each) * share, *penalties]), logits
 
-    def one_step(self, x: Words | tf.Tensor, y: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    def one_step(self, x: SparseBatch | tf.Tensor, y: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         found, loss, logits = self.gradients(x, y)
         self.optimizer.apply_gradients(zip(found, self.trainable_variables, strict=True))
         return loss, tf.reduce_sum(hits(y, logits, self.form.binary))
@@ -184,7 +185,7 @@ class Stepped(Looped):
         return dict(zip(("loss", "accuracy"), self.running(), strict=True))
 
 
-class Course:
+class TrainingSession:
     """One run's way through its data: what is fitted and how every part is measured.
 
     Args:
@@ -256,7 +257,7 @@ class Course:
             between()
         return float(totals[0]) / part.rows, float(totals[1]) / part.rows
 
-    def _take(self, config: RunConfig, data: Prepared) -> Part:
+    def _take(self, config: RunConfig, data: Prepared) -> BatchedSplit:
         self._config, self._data = config, data
         fitted = self._part(config, data.train, config.batch_size, fit_order(len(data.train), config.seed))
         self.steps = fitted.steps
@@ -264,14 +265,14 @@ class Course:
         self._parts["train"] = fitted
         return fitted
 
-    def _part(self, config: RunConfig, examples, batch_size: int, order: np.ndarray | None = None) -> Part:
-        return Part(examples, batch_size, order, kind=kind(config, self._device), binary=config.outputs == 1,
-                    dtype=self.network.compute_dtype, fitted=order is not None)
+    def _part(self, config: RunConfig, examples, batch_size: int, order: np.ndarray | None = None) -> BatchedSplit:
+        return BatchedSplit(examples, batch_size, order, kind=kind(config, self._device), binary=config.outputs == 1,
+                            dtype=self.network.compute_dtype, fitted=order is not None)
 
 
-def _affine(x: Words | tf.Tensor, dense: keras.layers.Dense) -> tf.Tensor:
+def _affine(x: SparseBatch | tf.Tensor, dense: keras.layers.Dense) -> tf.Tensor:
     kernel = tf.convert_to_tensor(dense.kernel)
-    h = product(x, kernel) if isinstance(x, Words) else tf.matmul(x, kernel)
+    h = product(x, kernel) if isinstance(x, SparseBatch) else tf.matmul(x, kernel)
     return tf.nn.bias_add(h, dense.bias)
 
 
@@ -317,7 +318,7 @@ def sums(model: Any, first: tf.Tensor, last: tf.Tensor, batch_size: tf.Tensor, a
     Args:
         model: has `forward(x, training)`, whose logits are of shape `(…, rows, outputs)`, and `form`.
         batch_size: rows a step.
-        arrays: of the part, see `Part`.
+        arrays: of the part, see `BatchedSplit`.
         zero: where the sums begin, float64 of shape `(…,)`.
     """
     binary = model.form.binary

@@ -7,8 +7,8 @@ at one go; optimizers work element by element and do not notice. No member sees 
 own dropout masks, its own loss, so its gradients are those it would have alone, and only the order of summation
 differs.
 
-`Stack` is to many what `graph_loop.Course` is to one. Each member's weights and slots come out as the state of a run
-of its own, so a member can be continued alone.
+`StackedSession` is to many what `graph_loop.TrainingSession` is to one. Each member's weights and slots come out as the
+state of a run of its own, so a member can be continued alone.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ from explorer.config import cost_model
 from explorer.config.run_config import RunConfig
 from explorer.data.splits import Prepared
 from explorer.training import graph_loop
-from explorer.training.batching import Part, Words, fit_order
+from explorer.training.batching import BatchedSplit, SparseBatch, fit_order
 from explorer.training.losses import costs, hits
 from explorer.training.model import make_optimizer, network, redraw
 from explorer.training.optimizers import fused
 
 
-class Stacked(graph_loop.Looped):
+class StackedModel(graph_loop.Looped):
     """The members' networks as one.
 
     A first kernel has shape `(inputs, members · units)`, a later one `(members, units, units)`; what belongs to single
-    units (biases, batch normalisation) has shape `(members · units,)`.
+    units (biases, batch normalization) has shape `(members · units,)`.
 
     Args:
         members: configs that agree in `explorer.config.stacking.key`.
@@ -46,7 +46,7 @@ class Stacked(graph_loop.Looped):
         matched: its trainable variables in the order of a member's own.
     """
 
-    def __init__(self, members: Sequence[RunConfig], networks: Sequence[keras.Sequential], fitted: Part):
+    def __init__(self, members: Sequence[RunConfig], networks: Sequence[keras.Sequential], fitted: BatchedSplit):
         super().__init__(fitted, (len(members),))
         self.count, self._config = len(members), members[0]
         kernels, biases, norms = _joint(networks)
@@ -76,9 +76,9 @@ class Stacked(graph_loop.Looped):
             strengths.assign([getattr(config, name) for config in members])
         self._output_share.assign([float(config.regularize_output) for config in members])
 
-    def forward(self, x: Words | tf.Tensor, training: bool) -> tf.Tensor:
+    def forward(self, x: SparseBatch | tf.Tensor, training: bool) -> tf.Tensor:
         """All members' outputs for a batch before the last activation, shape `(members, rows, outputs)`."""
-        h = graph_loop.product(x, self._kernels[0]) if isinstance(x, Words) else tf.matmul(x, self._kernels[0])
+        h = graph_loop.product(x, self._kernels[0]) if isinstance(x, SparseBatch) else tf.matmul(x, self._kernels[0])
         h = self._apart(tf.nn.bias_add(h, self._biases[0]))
         for i, (kernel, bias) in enumerate(zip(self._kernels[1:], self._biases[1:], strict=True)):
             if self._norms:
@@ -100,7 +100,7 @@ class Stacked(graph_loop.Looped):
                 total += tf.cast(share, sums.dtype) * tf.reduce_sum(tf.reshape(sums, (self.count, -1)), 1)
         return total
 
-    def one_step(self, x: Words | tf.Tensor, y: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    def one_step(self, x: SparseBatch | tf.Tensor, y: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         with tf.GradientTape() as tape:
             logits = self.forward(x, training=True)
             each, penalty = costs(y, logits, self.form.binary), self.penalty()
@@ -140,7 +140,7 @@ class Stacked(graph_loop.Looped):
         return self.add_weight(shape=values.shape, dtype=str(values.dtype))
 
 
-class Stack:
+class StackedSession:
     """The members' way through their data.
 
     Args:
@@ -162,7 +162,7 @@ class Stack:
         fitted = self._take(shared, data)
         self.steps_a_call = cost_model.steps_per_call(
             replace(shared, hidden=tuple(units * len(members) for units in shared.hidden)), device, self.steps)
-        self.model = Stacked(members, self._networks, fitted)
+        self.model = StackedModel(members, self._networks, fitted)
         self.model.steps_a_call = self.steps_a_call
         self.model.compile(fused(make_optimizer(shared)), jit_compile=False)
         self.model.optimizer.build(self.model.matched)
@@ -173,7 +173,7 @@ class Stack:
             numbers + [tf.TensorSpec((None, *a.shape[1:]), a.dtype) for a in fitted.measured], autograph=False)
 
     def restart(self, members: Sequence[RunConfig], data: Prepared) -> None:
-        """Begin with others of the same `stacking.shape`, without tracing anything anew; see `Course.restart`."""
+        """Begin with others of the same `stacking.shape`, without tracing anew; see `TrainingSession.restart`."""
         # The members' own layers are in the graph: theirs are the masks.
         for inner, config in {id(inner): (inner, config) for inner, config in zip(self._networks, members)}.values():
             redraw(inner, config)
@@ -197,7 +197,7 @@ class Stack:
         return graph_loop.step_numbers(self.steps, self.steps_a_call)
 
     def measure(self, name: str, between: Callable[[], None] = lambda: None) -> np.ndarray:
-        """Cross-entropy and accuracy of each member as `Course.measure`, shape `(members, 2)`."""
+        """Cross-entropy and accuracy of each member as `TrainingSession.measure`, shape `(members, 2)`."""
         if name not in self._parts:
             self._parts[name] = self._part(
                 getattr(self._data, name), cost_model.measured_rows(self._config, self.model.count))
@@ -246,15 +246,15 @@ class Stack:
                 + [self.model.part(slot, member) for slot in slots]
                 for member, inner in enumerate(self._networks)]
 
-    def _take(self, config: RunConfig, data: Prepared) -> Part:
+    def _take(self, config: RunConfig, data: Prepared) -> BatchedSplit:
         self._config, self._data = config, data
         fitted = self._part(data.train, config.batch_size, fit_order(len(data.train), config.seed))
         self.steps, self._parts["train"] = fitted.steps, fitted
         return fitted
 
-    def _part(self, examples, batch_size: int, order: np.ndarray | None = None) -> Part:
-        return Part(examples, batch_size, order, kind=self._kind, binary=self._config.outputs == 1,
-                    dtype=keras.config.floatx(), fitted=order is not None)
+    def _part(self, examples, batch_size: int, order: np.ndarray | None = None) -> BatchedSplit:
+        return BatchedSplit(examples, batch_size, order, kind=self._kind, binary=self._config.outputs == 1,
+                            dtype=keras.config.floatx(), fitted=order is not None)
 
 
 def _drawn(members: Sequence[RunConfig]) -> list[keras.Sequential]:
@@ -280,7 +280,7 @@ def _of(inner: keras.Sequential, kind: type) -> list:
 
 
 def _joint(networks: Sequence[keras.Sequential]) -> tuple[list[np.ndarray], list[np.ndarray], list[list[np.ndarray]]]:
-    """All members' kernels, biases and batch-norm variables as `Stacked` holds them."""
+    """All members' kernels, biases and batch-norm variables as `StackedModel` holds them."""
     first, *others = zip(*(_of(inner, keras.layers.Dense) for inner in networks), strict=True)
     kernels = [np.concatenate([np.array(dense.kernel) for dense in first], axis=1)]
     kernels += [np.stack([np.array(dense.kernel) for dense in same]) for same in others]

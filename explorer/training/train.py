@@ -68,7 +68,7 @@ def train(
     resume: State | None = None,
     known: Sequence[float | None] = (),
     device: str = "cpu",
-    way: Callable[..., Any] = graph_loop.Course,
+    way: Callable[..., Any] = graph_loop.TrainingSession,
 ) -> Outcome:
     """Train until every demand is met, and score the test set then: as the last epoch left the network, and as the
     best one did.
@@ -89,7 +89,8 @@ def train(
         resume: where to go on.
         known: validation cross-entropy of the epochs up to `resume`.
         device: `cpu` or `gpu:N`, as it has been prepared.
-        way: how the data are fed and measured: `graph_loop.Course`, or `tests.reference.plain.Course` to compare with.
+        way: how the data are fed and measured: `graph_loop.TrainingSession`, or that of `tests.reference.plain` to
+            compare with.
 
     Returns:
         `Outcome`.

@@ -14,12 +14,12 @@ from explorer.config.plan import satisfied
 from explorer.config.run_config import Demand, RunConfig
 from explorer.data.splits import Prepared
 from explorer.training.epoch_metrics import kernels_of, weight_size
-from explorer.training.stacked import Stack
+from explorer.training.stacked import StackedSession
 from explorer.training.train import PROGRESS_SECONDS, Best, Emit, Outcome, State, scored
 
 
 @dataclass(eq=False)
-class Member:
+class StackedRun:
     """One run of a stack; the arguments are those of `explorer.training.train.train`.
 
     Attributes:
@@ -47,14 +47,15 @@ class _AllOver(Exception):
     """Raised inside `fit` when nobody is left to train for."""
 
 
-def train(members: Sequence[Member], data: Prepared, device: str = "cpu", way: Callable[..., Stack] = Stack) -> None:
+def train(members: Sequence[StackedRun], data: Prepared, device: str = "cpu",
+          way: Callable[..., StackedSession] = StackedSession) -> None:
     """Train every member from the first epoch until its own demands are met.
 
     Args:
         members: runs that agree in `explorer.config.stacking.key`.
         data: what each is trained on.
         device: `cpu` or `gpu:N`, as it has been prepared.
-        way: where the stack comes from: `Stack`, or `explorer.training.graph_cache.Courses.stack`.
+        way: where the stack comes from: `StackedSession`, or `explorer.training.graph_cache.GraphCache.stack`.
     """
     for member in members:
         member.emit("phase", {"phase": "building"})
@@ -74,7 +75,7 @@ def train(members: Sequence[Member], data: Prepared, device: str = "cpu", way: C
 class _Recorder(keras.callbacks.Callback):
     """As the recorder of a single run, for each member that is not over."""
 
-    def __init__(self, stack: Stack, members: Sequence[Member]):
+    def __init__(self, stack: StackedSession, members: Sequence[StackedRun]):
         super().__init__()
         self.stack, self.members = stack, members
         self.epoch, self._told = 0, -math.inf
@@ -162,7 +163,7 @@ class _Recorder(keras.callbacks.Callback):
         if all(member.is_over for member in self.members):
             raise _AllOver
 
-    def _left(self) -> list[tuple[int, Member]]:
+    def _left(self) -> list[tuple[int, StackedRun]]:
         return [(i, member) for i, member in enumerate(self.members) if not member.is_over]
 
     def _progress(self, step: int) -> None:

@@ -10,13 +10,13 @@ from typing import Any
 
 import streamlit as st
 
-from explorer.analysis.comparison import Entry
+from explorer.analysis.comparison import ComparedRun
 from explorer.analysis.prediction import Prediction
 from explorer.config.run_config import Demand, RunConfig
-from explorer.engine.run_view import UNKNOWN, View
+from explorer.engine.run_view import UNKNOWN, RunView
 from explorer.ui.translate import t
 
-# A run, as the comparison tells runs apart: `Entry.key`.
+# A run, as the comparison tells runs apart: `ComparedRun.key`.
 Key = tuple[RunConfig, int, bool]
 
 
@@ -27,7 +27,7 @@ def settled() -> dict[Key, Prediction | None]:
 
 def trained(config: RunConfig, demand: Demand) -> None:
     """The visitor has a run trained himself: there is nothing to guess about it any more."""
-    settled().setdefault(Entry(config, demand).key, None)
+    settled().setdefault(ComparedRun(config, demand).key, None)
 
 
 def put_on(keys: Iterable[Key]) -> None:
@@ -45,7 +45,7 @@ def is_on(config: RunConfig) -> bool:
     return any(config == other for other, *_ in _asked())
 
 
-def hides(entry: Entry) -> bool:
+def hides(entry: ComparedRun) -> bool:
     """Whether a run is covered as it stands in the comparison.
 
     With and without early stopping it is guessed apart; but what goes on from trained weights is of the same curve.
@@ -53,9 +53,9 @@ def hides(entry: Entry) -> bool:
     return any(key == entry.key or (key[0] == entry.config and key[1] != entry.again) for key in _asked())
 
 
-def view(config: RunConfig, found: View) -> View:
+def view(config: RunConfig, found: RunView) -> RunView:
     """A run as the visitor may see it."""
-    return View(UNKNOWN, found.demand) if is_on(config) else found
+    return RunView(UNKNOWN, found.demand) if is_on(config) else found
 
 
 def why_not(*configs: RunConfig) -> str | None:

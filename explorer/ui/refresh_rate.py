@@ -31,7 +31,7 @@ GONE_SECONDS = 2 * SLOWEST
 # Of the latest drawing in what is known of cost and waiting.
 WEIGHT = 0.05
 # Whoever has waited so long for a turn draws without one: what is drawn now may hang on a store that does not answer.
-LONGEST_WAIT = 2.0
+MAX_WAIT = 2.0
 # Intervals differ by this factor, so that they do not change with every measurement.
 STEP = 1.2
 
@@ -60,7 +60,7 @@ class Pace:
     def turn(self, visitor: str) -> Iterator[None]:
         """Draw for a visitor when it is his turn."""
         came = self._clock()
-        is_held = self._turn.acquire(timeout=LONGEST_WAIT)
+        is_held = self._turn.acquire(timeout=MAX_WAIT)
         waited = self._clock() - came
         try:
             yield

@@ -219,7 +219,7 @@ def read_grid(engine: Engine, base: RunConfig) -> tuple[sweep.Grid | None, list[
     axes, messages = [], []
     for side in ("across", "down"):
         if state[side] != sweep.NOTHING:
-            axis, errors = sweep.read(state[side], state[f"{side}_values"][:sweep.MOST_RUNS], base, engine.settings)
+            axis, errors = sweep.read(state[side], state[f"{side}_values"][:sweep.MAX_RUNS], base, engine.settings)
             axes.append(axis)
             messages += [sweep.explain(error) for error in errors]
     return None if None in axes else sweep.Grid(*axes), messages
@@ -239,7 +239,7 @@ def values_changed(side: str) -> None:
 def write_address(engine: Engine, config: RunConfig, demand: Demand, grid: sweep.Grid | None = None) -> None:
     """Let the address say what the page shows, so that it can be copied at any time; a grid while it is open."""
     wanted = query(config, demand)
-    if grid and st.session_state["sweep"] and grid.runs <= sweep.MOST_RUNS:
+    if grid and st.session_state["sweep"] and grid.runs <= sweep.MAX_RUNS:
         wanted["grid"] = grid.text
     name, part, seed = (st.session_state[key] for key in ("lesson", "lesson_part", "lesson_seed"))
     compared = comparison.text(st.session_state["compared"])

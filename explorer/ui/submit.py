@@ -9,7 +9,7 @@ import streamlit as st
 from explorer.config.fields import FieldError
 from explorer.config.run_config import Demand, RunConfig
 from explorer.engine.engine import Engine, QueueFull
-from explorer.engine.run_view import DONE, View
+from explorer.engine.run_view import DONE, RunView
 from explorer.store.sqlite import STORE_ERRORS
 from explorer.ui import hidden_results, visitor
 from explorer.ui.error_boundary import unusable
@@ -19,9 +19,9 @@ from explorer.workers.devices import DeviceError
 _MOST_REMEMBERED = 100
 
 
-def look(engine: Engine, wanted: Sequence[tuple[RunConfig, Demand]]) -> list[View]:
+def look(engine: Engine, wanted: Sequence[tuple[RunConfig, Demand]]) -> list[RunView]:
     """A view of each. What is done is remembered: it does not change any more."""
-    memory: dict[tuple[str, Demand], View] = st.session_state.setdefault("compared_memory", {})
+    memory: dict[tuple[str, Demand], RunView] = st.session_state.setdefault("compared_memory", {})
     found = []
     for config, demand in wanted:
         key = (engine.run_id(config), demand)

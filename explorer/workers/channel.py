@@ -13,7 +13,7 @@ from explorer.store.store import INTERRUPTED, STOPPED
 FOREVER = 3_600.0
 
 
-class Line:
+class WorkerChannel:
     """What the worker says is read whenever something is asked here; a line that is closed says that nobody is left."""
 
     def __init__(self, line: socket.socket):

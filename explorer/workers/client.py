@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 # A log that has grown beyond this is started afresh.
-MOST_LOG_BYTES = 5_000_000
+MAX_LOG_BYTES = 5_000_000
 
 
 class WorkerProcess:
@@ -62,7 +62,7 @@ class WorkerProcess:
     def trim(self) -> None:
         """Empty a log that has grown too long; what is written to it next stands at its beginning."""
         try:
-            if self._log.stat().st_size > MOST_LOG_BYTES:
+            if self._log.stat().st_size > MAX_LOG_BYTES:
                 os.truncate(self._log, 0)
         except OSError:
             pass  # there is none yet, or it cannot be written, which the worker will find out

@@ -29,6 +29,7 @@ from explorer.config.run_config import RunConfig
 from explorer.config.settings import Settings
 from explorer.workers import devices, garbage, libraries, prefetch
 from explorer.workers import trainer as trainer_process
+from explorer.workers.channel import WorkerChannel
 from explorer.workers.devices import Hardware
 from explorer.workers.prefetch import Preparer
 from explorer.workers.priority import step_back
@@ -233,8 +234,8 @@ class Worker:
             os.close(self._answers.fileno())
             os.close(0)
             trainer_process.serve(
-    trainer_process.Line(theirs),
-    trainer_process.Desk(
+    WorkerChannel(theirs),
+    trainer_process.TrainerState(
         self._library),
          self._settings.threads if warm else 0)
             status = 0

@@ -8,7 +8,7 @@ from typing import Any
 
 from explorer.config.run_config import Demand
 from explorer.store.store import Run, RunStore
-from explorer.workers.channel import Line
+from explorer.workers.channel import WorkerChannel
 
 
 def brief(job: dict[str, Any], runs: Sequence[Run], store: RunStore) -> dict[str, Any]:
@@ -33,7 +33,7 @@ def write(store: RunStore, message: dict[str, Any]) -> None:
     """Write what a reporter has told into the store.
 
     Raises:
-        Superseded: another attempt has the run.
+        StaleAttempt: another attempt has the run.
     """
     key, values = (message["run_id"], message["attempt"]), message["values"]
     writers: dict[str, Callable[..., Any]] = {
@@ -50,7 +50,7 @@ class _Wanted:
     demands: tuple[Demand, ...]
 
 
-class Reporter:
+class RemoteStore:
     """As much of `RunStore` as a child needs; it sends what that would write.
 
     Args:
@@ -58,7 +58,7 @@ class Reporter:
         line: where to speak, and where later demands come from.
     """
 
-    def __init__(self, job: dict[str, Any], line: Line):
+    def __init__(self, job: dict[str, Any], line: WorkerChannel):
         self._line = line
         self._runs = {run["run_id"]: run for run in job["runs"]}
 

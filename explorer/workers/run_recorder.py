@@ -14,28 +14,28 @@ from explorer.store import checkpoints
 from explorer.store.leases import lives
 from explorer.store.models import diverged
 from explorer.store.sqlite import insist
-from explorer.store.store import DIVERGED, FINISHED, INTERRUPTED, STOPPED, RunStore, Superseded
-from explorer.workers.channel import Line
-from explorer.workers.remote_store import Reporter
+from explorer.store.store import DIVERGED, FINISHED, INTERRUPTED, STOPPED, RunStore, StaleAttempt
+from explorer.workers.channel import WorkerChannel
+from explorer.workers.remote_store import RemoteStore
 
 # Checkpoints may take up to this share of the training time, and come no oftener than this: what a run has learnt since
 # the last one is learnt again where it goes on after its process has been killed.
 CHECKPOINT_SHARE, CHECKPOINT_SECONDS = 0.03, 0.25
 
 
-class Record:
+class RunRecorder:
     """One run of a job on its way into the store: what is told of it, whether it is to stop, how it ends.
 
     Args:
         company: how many runs the job trains together; checkpoints of all of them share the time that one may take.
     """
 
-    def __init__(self, store: RunStore | Reporter, settings: Settings, line: Line, run_id: str, attempt: int,
-                 config: RunConfig, company: int = 1):
+    def __init__(self, store: RunStore | RemoteStore, settings: Settings, line: WorkerChannel, run_id: str,
+                 attempt: int, config: RunConfig, company: int = 1):
         self.store, self.settings, self._line = store, settings, line
         self.run_id, self.attempt, self.config = run_id, attempt, config
-        kept = partial(store.kept, run_id, attempt) if isinstance(store, Reporter) else None
-        self.keeper = Keeper(settings, run_id, CHECKPOINT_SHARE / company, kept)
+        kept = partial(store.kept, run_id, attempt) if isinstance(store, RemoteStore) else None
+        self.keeper = CheckpointSaver(settings, run_id, CHECKPOINT_SHARE / company, kept)
         self._began = time.monotonic()
         self._phase, self._scores, self._is_closed = "", {}, False
 
@@ -59,7 +59,7 @@ class Record:
                 insist(self.store.write_epoch, *key, values)
             else:
                 self._scores[values["epoch"]] = values  # stored with the end, see `RunStore.end`
-        except Superseded:
+        except StaleAttempt:
             self._is_closed = True
 
     def should_stop(self) -> bool:
@@ -104,13 +104,13 @@ class Record:
                    self._scores.get(scored), *best)
 
     def _engine_lives(self) -> bool:
-        if isinstance(self.store, Reporter):
+        if isinstance(self.store, RemoteStore):
             return False
         run = insist(self.store.run, self.run_id)
         return bool(run) and lives(self.store.database, self.settings.engines, run.owner)
 
 
-class Keeper:
+class CheckpointSaver:
     """Keeps checkpoints as often as they cost little, and at the end.
 
     Args:

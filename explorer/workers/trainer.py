@@ -21,13 +21,13 @@ from explorer.store import checkpoints
 from explorer.store.sqlite import DamagedStore, insist
 from explorer.store.store import FAILED, Run, RunStore
 from explorer.workers import devices, libraries
-from explorer.workers.channel import Line
-from explorer.workers.remote_store import Reporter
-from explorer.workers.run_recorder import Record, peak_mb
+from explorer.workers.channel import WorkerChannel
+from explorer.workers.remote_store import RemoteStore
+from explorer.workers.run_recorder import RunRecorder, peak_mb
 
 # A child is renewed when it has grown by so much since it was set up, or has trained so many runs: each leaves a little
 # behind. With all that TensorFlow needs for a graphics card it takes over a gigabyte before its first run.
-MOST_GROWN_MB, MOST_RUNS = 800, 50
+MAX_GROWN_MB, MAX_RUNS = 800, 50
 # A run that was waiting for the worker comes in less than this, on a busy machine too; what comes later finds the child
 # warm.
 WARM_UP_DELAY = 0.3
@@ -61,7 +61,7 @@ class _NobodyLeft(Exception):
     """Raised to leave because no run of the job is this process's any more."""
 
 
-class Desk:
+class TrainerState:
     """What a child keeps from one run to the next: data in memory, traced graphs, and the device it is set up for.
 
     Args:
@@ -88,18 +88,18 @@ class Desk:
     @property
     def has_grown(self) -> bool:
         """Whether this process has become so large that another should take its place."""
-        return resident_mb() > self._began_mb + MOST_GROWN_MB
+        return resident_mb() > self._began_mb + MAX_GROWN_MB
 
     @property
     def courses(self) -> Any:
         if self._courses is None:
-            from explorer.training.graph_cache import Courses
+            from explorer.training.graph_cache import GraphCache
 
-            self._courses = Courses()
+            self._courses = GraphCache()
         return self._courses
 
 
-def serve(line: Line, desk: Desk, warm: int = 0) -> None:
+def serve(line: WorkerChannel, desk: TrainerState, warm: int = 0) -> None:
     """Train what comes until the line closes, or until this process has had its day.
 
     Args:
@@ -115,13 +115,13 @@ def serve(line: Line, desk: Desk, warm: int = 0) -> None:
         runs += 1
         sound = run(job, line, desk)
         give_back()
-        again = sound and runs < MOST_RUNS and not desk.has_grown
+        again = sound and runs < MAX_RUNS and not desk.has_grown
         line.done(again)
         if not again:
             return
 
 
-def run(job: dict[str, Any], line: Line, desk: Desk) -> bool:
+def run(job: dict[str, Any], line: WorkerChannel, desk: TrainerState) -> bool:
     """Train the runs of a job to their demands and leave their ends in the store, whatever happens.
 
     Returns:
@@ -137,10 +137,10 @@ def run(job: dict[str, Any], line: Line, desk: Desk) -> bool:
         raise SystemExit(DAMAGED_STORE) from error
 
 
-def _run(job: dict[str, Any], line: Line, desk: Desk) -> bool:
+def _run(job: dict[str, Any], line: WorkerChannel, desk: TrainerState) -> bool:
     settings = Settings.from_dict({**job["settings"], "store": job.get("store", "")})
-    store = Reporter(job, line) if job.get("reports") else RunStore(settings.store_place, PATIENCE_SECONDS)
-    records = [Record(store, settings, line, *key, RunConfig.from_json(run["config"]), len(job["runs"]))
+    store = RemoteStore(job, line) if job.get("reports") else RunStore(settings.store_place, PATIENCE_SECONDS)
+    records = [RunRecorder(store, settings, line, *key, RunConfig.from_json(run["config"]), len(job["runs"]))
                for key, run in zip(keys_of(job), job["runs"], strict=True)]
     try:
         _train(job, records, desk)
@@ -163,14 +163,14 @@ def _run(job: dict[str, Any], line: Line, desk: Desk) -> bool:
     return True
 
 
-def _train(job: dict[str, Any], records: Sequence[Record], desk: Desk) -> None:
+def _train(job: dict[str, Any], records: Sequence[RunRecorder], desk: TrainerState) -> None:
     def tell_or_leave(what: str, done: int, total: int) -> None:
         for record in records:
             record.emit("phase", {"phase": what})
             record.emit("progress", {"done": done, "total": total})
         wanted()
 
-    def wanted() -> list[Record]:
+    def wanted() -> list[RunRecorder]:
         left = [record for record in records if record.is_wanted()]
         if not left:
             raise _NobodyLeft
@@ -188,8 +188,8 @@ def _train(job: dict[str, Any], records: Sequence[Record], desk: Desk) -> None:
     from explorer.training import train, train_stacked
 
     if len(records) > 1:
-        members = [train_stacked.Member(record.config, record.demands, record.emit, record.should_stop, record.keeper,
-                                        record.end) for record in records]
+        members = [train_stacked.StackedRun(record.config, record.demands, record.emit, record.should_stop,
+                                            record.keeper, record.end) for record in records]
         train_stacked.train(members, prepared, job["device"], desk.courses.stack)
         return
     [record] = records
@@ -199,7 +199,7 @@ def _train(job: dict[str, Any], records: Sequence[Record], desk: Desk) -> None:
         job["device"], desk.courses))
 
 
-def _require_same_data(records: Sequence[Record]) -> None:
+def _require_same_data(records: Sequence[RunRecorder]) -> None:
     """A run is named by its data, too: those that lie in the file by now may be others.
 
     Raises:
@@ -212,7 +212,7 @@ def _require_same_data(records: Sequence[Record]) -> None:
                 raise data.changed(record.config.info)
 
 
-def _resume(record: Record) -> tuple[Any, list[float | None]]:
+def _resume(record: RunRecorder) -> tuple[Any, list[float | None]]:
     from explorer.training.train import State
 
     try:
@@ -262,11 +262,11 @@ def resident_mb(pid: int | None = None) -> float:
 
 def main() -> None:
     """A child of its own, for machines where a warm process cannot be forked: warm up, then wait for jobs."""
-    line = Line(socket.socket(fileno=os.dup(0)))
+    line = WorkerChannel(socket.socket(fileno=os.dup(0)))
     libraries.load()  # warming up is what a spare child is for
     from explorer.training import train  # noqa: F401
 
-    serve(line, Desk(data.Library(Settings.from_dict(json.loads(sys.argv[1])))))
+    serve(line, TrainerState(data.Library(Settings.from_dict(json.loads(sys.argv[1])))))
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from explorer.analysis import comparison, history, run_diff
-from explorer.analysis.comparison import Entry, Result
+from explorer.analysis.comparison import ComparedRun, Result
 from explorer.config.run_config import Demand, RunConfig
 from explorer.config.settings import Settings
 from explorer.i18n import LANGUAGES, say
@@ -23,8 +23,8 @@ PLAIN, L2 = RunConfig(dataset="imdb"), RunConfig(dataset="imdb", l2=0.001)
 SHORT = Demand(5)
 
 
-def entries(*configs: RunConfig, demand: Demand = SHORT) -> list[Entry]:
-    found: list[Entry] = []
+def entries(*configs: RunConfig, demand: Demand = SHORT) -> list[ComparedRun]:
+    found: list[ComparedRun] = []
     for config in configs:
         found = comparison.with_run(found, config, demand)
     return found
@@ -47,11 +47,11 @@ def test_a_comparison_comes_back_from_its_address_as_it_was():
     assert not unsound
 
 
-def test_each_run_of_an_address_is_compared_once_and_no_more_than_there_are_colours():
+def test_each_run_of_an_address_is_compared_once_and_no_more_than_there_are_colors():
     text = ";".join(f"dataset:digits,seed:{n}" for n in (0, 0, *range(20)))
     back, unsound = comparison.read(text, FREE)
-    assert [entry.config.seed for entry in back] == list(range(comparison.MOST_RUNS))
-    assert len({entry.colour for entry in back}) == comparison.MOST_RUNS
+    assert [entry.config.seed for entry in back] == list(range(comparison.MAX_RUNS))
+    assert len({entry.color for entry in back}) == comparison.MAX_RUNS
     assert "at most 8 runs" in unsound[0] and "20" in unsound[0]
 
 
@@ -76,21 +76,21 @@ def test_no_address_raises(seed):
     for _ in range(100):
         text = "".join(chance.choice(alphabet, size=chance.integers(0, 80)))
         back, _ = comparison.read(text, FREE)
-        assert len(back) <= comparison.MOST_RUNS
+        assert len(back) <= comparison.MAX_RUNS
         assert comparison.read(comparison.text(back), FREE) == (back, [])
 
 
 # -- changing it ---------------------------------------------------------------------------------------------
 
 
-def test_a_run_keeps_its_colour_while_others_come_go_and_move():
+def test_a_run_keeps_its_color_while_others_come_go_and_move():
     there = entries(PLAIN, L2, PLAIN.with_(seed=1))
-    colour = there[2].colour
+    color = there[2].color
     there = comparison.moved_up(comparison.without(there, 0), 1)
     assert [entry.config for entry in there] == [PLAIN.with_(seed=1), L2]
-    assert there[0].colour == colour
+    assert there[0].color == color
     there = comparison.with_run(there, PLAIN, SHORT)
-    assert len({entry.colour for entry in there}) == 3 and there[0].colour == colour
+    assert len({entry.color for entry in there}) == 3 and there[0].color == color
 
 
 def test_moving_the_first_run_up_takes_it_to_the_end():
@@ -103,7 +103,7 @@ def test_a_run_that_is_compared_already_is_only_wanted_for_longer():
 
 
 def test_a_full_comparison_says_so():
-    full = entries(*(PLAIN.with_(seed=n) for n in range(comparison.MOST_RUNS)))
+    full = entries(*(PLAIN.with_(seed=n) for n in range(comparison.MAX_RUNS)))
     with pytest.raises(ValueError, match="holds 8 runs.*remove one"):
         comparison.with_run(full, L2, SHORT)
 
@@ -199,9 +199,9 @@ def test_a_result_is_read_from_the_history():
 
 
 def test_a_run_over_seeds_is_itself_and_those_that_follow():
-    assert [config.seed for config in Entry(PLAIN.with_(seed=7), SHORT).configs(3)] == [7, 8, 9]
+    assert [config.seed for config in ComparedRun(PLAIN.with_(seed=7), SHORT).configs(3)] == [7, 8, 9]
     last = PLAIN.with_(seed=2**31 - 1)
-    assert [config.seed for config in Entry(last, SHORT).configs(2)] == [2**31 - 1, 0]
+    assert [config.seed for config in ComparedRun(last, SHORT).configs(2)] == [2**31 - 1, 0]
 
 
 def test_mean_and_range_cover_the_epochs_that_all_seeds_have():
@@ -238,7 +238,7 @@ def _false_alarms(seeds: int, runs: int, times: float) -> float:
     return found.mean()
 
 
-@pytest.mark.parametrize("runs", range(2, comparison.MOST_RUNS + 1))
+@pytest.mark.parametrize("runs", range(2, comparison.MAX_RUNS + 1))
 @pytest.mark.parametrize("seeds", [2, 3, 4, 5])
 def test_among_many_runs_and_with_few_seeds_chance_passes_no_more_often_and_no_more_is_asked_than_that(seeds, runs):
     times = comparison.spreads_needed(seeds, runs)
@@ -266,7 +266,7 @@ def test_the_chart_has_a_column_for_each_line_and_a_field_for_each_column():
     lines = [comparison_chart.Line("16-16", 0), comparison_chart.Line("16-16 · L2 0.001", 3)]
     text = json.dumps(comparison_chart.spec(comparison_chart.chart(lines, "crossentropy", 3)))
     assert all(f'"{name}"' in text for name in ("t0", "v0", "t1", "v1"))
-    colors = comparison_chart.COLOURS
+    colors = comparison_chart.COLORS
     assert colors[0] in text and colors[3] in text and colors[1] not in text
 
 
@@ -279,7 +279,7 @@ def test_bands_are_columns_of_their_own():
     assert "area" not in {layer["mark"]["type"] for layer in plain["layer"]}
 
 
-def test_smoothing_is_a_centred_mean_and_off_by_default():
+def test_smoothing_is_a_centered_mean_and_off_by_default():
     shown = curve([0.0, 3.0, 6.0, 3.0])
     assert comparison_chart.frame([shown], "crossentropy")["v0"].tolist() == [0.0, 3.0, 6.0, 3.0]
     assert comparison_chart.frame([shown], "crossentropy", 3)["v0"].tolist() == [1.5, 3.0, 4.0, 4.5]
@@ -305,11 +305,11 @@ def test_published_lines_are_columns_of_their_own_and_never_smoothed():
     assert comparison_chart.frame([curve([0.5])], "penalty", 1, [printed]).columns.tolist() == ["epoch", "v0"]
 
 
-def test_published_lines_are_thin_grey_and_named():
+def test_published_lines_are_thin_gray_and_named():
     drawn = json.dumps(comparison_chart.spec(comparison_chart.chart(
         [comparison_chart.Line("a", 0)], "crossentropy", 3, published=["a book"])))
-    assert comparison_chart.PUBLISHED_COLOUR in drawn and '"a book"' in drawn
-    many = [f"book {n}" for n in range(comparison_chart.MOST_NAMED + 1)]
+    assert comparison_chart.PUBLISHED_COLOR in drawn and '"a book"' in drawn
+    many = [f"book {n}" for n in range(comparison_chart.MAX_NAMED + 1)]
     drawn = comparison_chart.spec(comparison_chart.chart(
         [comparison_chart.Line("a", 0)], "crossentropy", 3, published=many))
     assert not [layer for layer in drawn["layer"] if layer["mark"]["type"] == "text"]
@@ -404,12 +404,12 @@ def test_the_columns_of_a_comparison_bear_the_names_of_its_runs(language):
 
 
 def test_a_second_fit_is_the_rest_of_a_longer_run_counted_from_1():
-    entry = Entry(PLAIN, Demand(2), again=3)
+    entry = ComparedRun(PLAIN, Demand(2), again=3)
     assert entry.asked.epochs == 5
     shown = entry.shown(curve([0.5, 0.4, 0.3, 0.2, 0.1]))
     assert shown["epoch"].tolist() == [1, 2] and shown["val_crossentropy"].tolist() == [0.2, 0.1]
     assert entry.shown(curve([0.5, 0.4])).empty
-    back, unsound = comparison.read(comparison.text([Entry(PLAIN, Demand(2)), entry]), FREE)
+    back, unsound = comparison.read(comparison.text([ComparedRun(PLAIN, Demand(2)), entry]), FREE)
     assert not unsound and [one.again for one in back] == [0, 3] and back[1].demand == Demand(2)
     names = comparison.names(back, "en")
     assert names == ["16-16", "16-16 · fit again"]

@@ -24,7 +24,7 @@ from explorer.analysis.diagnosis import (
     UNDERFITTING,
     UNSTABLE,
     Diagnosis,
-    Ground,
+    Evidence,
     diagnose,
 )
 from explorer.analysis.diagnosis_text import sentence
@@ -420,7 +420,7 @@ _sound = st.lists(st.tuples(st.floats(0, 20), st.floats(0, 20)), min_size=1, max
 def test_every_history_has_a_diagnosis_and_a_sentence(history, classes):
     found = diagnose(history, classes)
     assert found.phase in PHASES and 0 <= found.confidence <= 1
-    assert all(isinstance(ground, Ground) and 0 <= ground.confidence <= 1 for ground in found.grounds.values())
+    assert all(isinstance(ground, Evidence) and 0 <= ground.confidence <= 1 for ground in found.grounds.values())
     for language in i18n.LANGUAGES:
         assert bool(sentence(found, language)) == bool(len(history))
     sound = history.dropna(subset=["train_crossentropy", "val_crossentropy"])

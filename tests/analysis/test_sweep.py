@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as some
 
 from explorer.analysis import sweep
-from explorer.analysis.sweep import DONE, MOVING, WAITING, Axis, Grid, Standing
+from explorer.analysis.sweep import DONE, MOVING, WAITING, Axis, CellState, Grid
 from explorer.config import labels
 from explorer.config.run_config import KINDS, Demand, RunConfig
 from explorer.config.settings import Settings
@@ -146,15 +146,15 @@ def test_no_text_raises_or_asks_for_too_much(text: str):
 def test_of_an_endless_text_only_the_beginning_is_read():
     for text in ("seed:" + "9" * 1_000_000, "l2:" + "0," * 500_000, ";" * 1_000_000, "hidden:" + "9-" * 500_000):
         (grid, errors), (shorter, others) = (
-            sweep.parse(part, REVIEWS, HERE) for part in (text, text[:sweep.LONGEST_TEXT]))
+            sweep.parse(part, REVIEWS, HERE) for part in (text, text[:sweep.MAX_TEXT]))
         assert grid == shorter and [str(error) for error in errors] == [str(error) for error in others]
 
 
 # -- what is said -----------------------------------------------------------------------------------------------
 
 
-def _done(best: float, gap: float = 0.1, epoch: int = 9) -> Standing:
-    return Standing(DONE, 20, best, epoch, gap, 0.9)
+def _done(best: float, gap: float = 0.1, epoch: int = 9) -> CellState:
+    return CellState(DONE, 20, best, epoch, gap, 0.9)
 
 
 STANDINGS = [_done(0.312), _done(0.285, epoch=7), _done(0.4), _done(0.3, gap=0.01), _done(0.31), _done(0.5)]
@@ -172,20 +172,20 @@ def test_the_sentence_names_the_best_run_and_the_base():
 
 
 def test_the_sentence_claims_no_best_before_all_are_done():
-    assert sweep.sentence(GRID, 0, [Standing()] * 6, "best", "en") == ""
-    moving = [*STANDINGS[:2], Standing(MOVING, 4, 0.1, 4, 0.0), Standing(WAITING), Standing(), STANDINGS[5]]
+    assert sweep.sentence(GRID, 0, [CellState()] * 6, "best", "en") == ""
+    moving = [*STANDINGS[:2], CellState(MOVING, 4, 0.1, 4, 0.0), CellState(WAITING), CellState(), STANDINGS[5]]
     words = sweep.sentence(GRID, 0, moving, "best", "en")
     assert words.startswith("3 of 6 runs are done; the best so far: L2 strength 0.001") and "0.285" in words
-    ended = [*STANDINGS[:4], Standing("diverged", 2, 0.01, 1, 9.0), Standing("failed")]
+    ended = [*STANDINGS[:4], CellState("diverged", 2, 0.01, 1, 9.0), CellState("failed")]
     assert sweep.sentence(GRID, 0, ended, "best", "en").startswith(
         "4 of 6 runs are done, 1 diverged, 1 failed; the best so far: ")
-    assert sweep.sentence(GRID, 0, [Standing(WAITING)] * 6, "best", "en") == "0 of 6 runs are done."
+    assert sweep.sentence(GRID, 0, [CellState(WAITING)] * 6, "best", "en") == "0 of 6 runs are done."
 
 
 # -- the heat map -----------------------------------------------------------------------------------------------
 
-MIXED = [_done(0.3), Standing(MOVING, 4, 0.5, 3, 0.2), Standing(WAITING), Standing(), Standing("diverged", 3, 0.2, 2),
-         Standing("stopped", 5, 0.25, 5, 0.0)]
+MIXED = [_done(0.3), CellState(MOVING, 4, 0.5, 3, 0.2), CellState(WAITING), CellState(),
+         CellState("diverged", 3, 0.2, 2), CellState("stopped", 5, 0.25, 5, 0.0)]
 
 
 def test_a_cell_shows_a_number_only_when_it_is_done_or_marked_as_moving():
@@ -219,8 +219,8 @@ def test_the_chart_depends_on_nothing_that_a_run_changes(grid: Grid, measure: st
 
 
 @pytest.mark.parametrize("standings", [
-    [Standing()] * 6, STANDINGS, MIXED, [_done(float("inf"))] * 6, [_done(1e-30)] * 6], ids=list("abcde"))
-def test_the_chart_is_drawn_for_every_standing(standings: list[Standing]):
+    [CellState()] * 6, STANDINGS, MIXED, [_done(float("inf"))] * 6, [_done(1e-30)] * 6], ids=list("abcde"))
+def test_the_chart_is_drawn_for_every_standing(standings: list[CellState]):
     convert = pytest.importorskip("vl_convert")
     rows = sweep_chart.frame(GRID, standings, 20)
     made = sweep_chart.spec(GRID) | {"data": {"values": json.loads(rows.to_json(orient="records"))}, "width": 400}

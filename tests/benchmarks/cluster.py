@@ -17,7 +17,7 @@ from pathlib import Path
 from explorer.config.run_config import Demand, RunConfig
 from explorer.config.settings import Settings
 from explorer.engine.engine import Engine
-from tests._dask import DaskCluster
+from tests._dask import LocalCluster
 
 CONFIG = RunConfig(dataset="digits", hidden=(16, 16))
 EPOCHS = 20
@@ -48,7 +48,7 @@ def seconds(engine: Engine, seed: int) -> tuple[float, float]:
 def main(rounds: int) -> None:
     """Measure in turn and print medians."""
     with tempfile.TemporaryDirectory() as folder:
-        cluster = DaskCluster(Path(folder) / "dask")
+        cluster = LocalCluster(Path(folder) / "dask")
         cluster.start_scheduler()
         cluster.start_worker("a")
         here = Engine(Settings(home=Path(folder) / "here"))

@@ -23,7 +23,7 @@ def rows(config: RunConfig, settings: Settings, way: Any, epochs: int, measured:
     """Train in this process; what is told of each epoch.
 
     Args:
-        way: `explorer.training.graph_loop.Course` or one of its kind.
+        way: `explorer.training.graph_loop.TrainingSession` or one of its kind.
         measured: validate on so many rows only.
         device: as it has been prepared.
     """

@@ -56,7 +56,7 @@ def curve(config: RunConfig, settings: Settings, way, epochs: int, measured: int
     """Train in this process: one row an epoch, its columns `NAMES`.
 
     Args:
-        way: `explorer.training.graph_loop.Course` or one of its kind.
+        way: `explorer.training.graph_loop.TrainingSession` or one of its kind.
         measured: validate on so many rows only.
     """
     return np.array([[row[name] for name in NAMES] for row in rows(config, settings, way, epochs, measured)])
@@ -161,7 +161,7 @@ def _child(given: dict) -> Any:
         config = RunConfig.from_json(given["turn"])
         return first_turn(config, data.load(config, settings), given["epochs"])
 
-    class Reordered(plain.Course):
+    class Reordered(plain.TrainingSession):
         """The plain path with inputs, and the kernel's rows with them, in another order: the same sums."""
 
         def __init__(self, config, data, device="cpu"):
@@ -171,7 +171,7 @@ def _child(given: dict) -> Any:
             kernel = self.network.layers[0].kernel
             kernel.assign(kernel.numpy()[order])
 
-    ways = {"fast": graph_loop.Course, "plain": plain.Course, "reordered": Reordered}
+    ways = {"fast": graph_loop.TrainingSession, "plain": plain.TrainingSession, "reordered": Reordered}
     return [[curve(RunConfig.from_json(config), settings, ways[way], given["epochs"], given["measured"]).tolist()
              for way in given["ways"]] for config in given["configs"]]
 

@@ -67,7 +67,7 @@ def _point(config: RunConfig, settings: Settings) -> dict[str, float]:
     seconds: list[float] = []
     train.train(config, prepared, lambda: [Demand(EPOCHS)],
                 lambda kind, values: seconds.append(values["seconds"]) if kind == "epoch" else None, lambda: False,
-                way=graph_loop.Course)
+                way=graph_loop.TrainingSession)
     words = sum(len(part.x.indices) for part in (prepared.train, prepared.validation))
     return {"seconds": statistics.median(seconds[1:]), "memory": _resident_mb(peak=True) - before,
             "trained_words": len(prepared.train.x.indices), "words": words,

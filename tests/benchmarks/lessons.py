@@ -27,13 +27,13 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 from explorer import data
 from explorer.analysis import comparison, history
-from explorer.analysis.comparison import Entry  # noqa: E402
+from explorer.analysis.comparison import ComparedRun  # noqa: E402
 from explorer.config import labels, plan  # noqa: E402
 from explorer.config.run_config import Demand, RunConfig  # noqa: E402
 from explorer.config.settings import Settings  # noqa: E402
 from explorer.i18n import WRITTEN  # noqa: E402
 from explorer.lessons import FAILS, HOLDS, OPEN, Part, claims_text, reference_curves  # noqa: E402
-from explorer.lessons.measures import Measured, measured  # noqa: E402
+from explorer.lessons.measures import RunMeasures, measured  # noqa: E402
 from explorer.lessons.presets import LESSONS  # noqa: E402
 
 # A run as it is kept: its epochs, and the test score after each epoch at which some demand ended.
@@ -87,9 +87,9 @@ def _work(config: RunConfig, demands: Iterable[Demand]) -> float:
 def train(runs: Runs, missing: dict[RunConfig, set[Demand]], settings: Settings) -> None:
     """Train what is missing, one run after another in this process."""
     from explorer.training import train as training_loop
-    from explorer.training.graph_cache import Courses
+    from explorer.training.graph_cache import GraphCache
 
-    courses, library = Courses(), data.Library(settings)
+    courses, library = GraphCache(), data.Library(settings)
     for number, (config, demands) in enumerate(missing.items(), start=1):
         rows: list[dict[str, Any]] = []
         scores: dict[int, dict[str, Any]] = {}
@@ -109,7 +109,7 @@ def train(runs: Runs, missing: dict[RunConfig, set[Demand]], settings: Settings)
               f"{len(rows)} epochs in {seconds:.1f} s, {outcome.reason}", flush=True)
 
 
-def read(runs: Runs, entry: Entry) -> tuple[Any, Measured] | None:
+def read(runs: Runs, entry: ComparedRun) -> tuple[Any, RunMeasures] | None:
     """What is shown of a run, and what is read off it; `None` while it is not trained so far."""
     kept = runs.get(entry.config, [entry.asked])
     if kept is None:
@@ -121,7 +121,7 @@ def read(runs: Runs, entry: Entry) -> tuple[Any, Measured] | None:
     return (shown.head(found.epochs), found) if found else None
 
 
-def _published(entry: Entry, shown: Sequence[Any], title: str) -> str:
+def _published(entry: ComparedRun, shown: Sequence[Any], title: str) -> str:
     """Best value as a source printed it, its epoch, and how far each seed is from it."""
     if entry.again:
         printed = [one for one in reference_curves.histories() if one.is_warm_started and one.config == entry.config]
@@ -166,7 +166,7 @@ def table(runs: Runs, lessons: Sequence[str], seeds: int) -> str:
     return "\n".join(lines)
 
 
-def _row(entry: Entry, known: Sequence[tuple[Any, Measured]], part: Part) -> str:
+def _row(entry: ComparedRun, known: Sequence[tuple[Any, RunMeasures]], part: Part) -> str:
     reached = [found for _, found in known]
     return " | ".join([
         _each(str(one.best_epoch) for one in reached), _each(f"{one.best:.3f}" for one in reached),

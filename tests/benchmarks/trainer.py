@@ -59,7 +59,7 @@ ALTERNATIVES = {"embedding_bag": "PyTorch EmbeddingBag", "csr": "PyTorch CSR", "
                 "csr_transposed": "PyTorch CSR, own gradient", "sklearn": "scikit-learn"}
 BY_ITSELF = ("embedding_bag", "csr", "dense")
 # Steady pace: at most this share of the better PyTorch's, in these rows.
-MOST_OF_PYTORCH = {0: 1 / 2}
+MAX_OF_PYTORCH = {0: 1 / 2}
 # A float32 matrix of so many words is a matter of course; beyond it takes gigabytes.
 DENSE_WORDS = 1_000
 # Networks so large take seconds an epoch, and their pace is clear after a few.
@@ -291,7 +291,7 @@ def main(rounds: int, chosen: list[int], data_dir: Path, alternatives: bool = Tr
                     f"{start(starts):.2f}", f"{start(again):.2f}", f"{middle(mine, 'steady'):.3f}",
                     f"{middle(notebook, 'steady'):.3f}", f"{most_memory:.0f}", str(most),
                     f"{middle(notebook, 'peak_mb'):.0f}"]), flush=True)
-                pace, fit = cells(title, epochs, config, MOST_OF_PYTORCH.get(number), mine, notebook, others)
+                pace, fit = cells(title, epochs, config, MAX_OF_PYTORCH.get(number), mine, notebook, others)
                 paces.append(pace)
                 fits.append(fit)
         finally:

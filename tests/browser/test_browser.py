@@ -525,8 +525,8 @@ def test_light_and_dark_follow_the_system(visit):
     assert _brightness(grounds["light"]) > 200 and _brightness(grounds["dark"]) < 60
 
 
-def _brightness(colour: str) -> float:
-    red, green, blue = map(int, re.findall(r"\d+", colour)[:3])
+def _brightness(color: str) -> float:
+    red, green, blue = map(int, re.findall(r"\d+", color)[:3])
     return 0.3 * red + 0.59 * green + 0.11 * blue
 
 

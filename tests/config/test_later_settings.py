@@ -17,7 +17,7 @@ from explorer.config.run_config import ALWAYS_IDENTIFYING, KINDS, Demand, RunCon
 from explorer.config.settings import Settings
 from explorer.engine import eta, scheduler
 from explorer.store.store import QUEUED, Run, RunStore
-from explorer.training.graph_cache import Courses
+from explorer.training.graph_cache import GraphCache
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -160,7 +160,7 @@ def settings(tmp_path_factory) -> Settings:
 
 def test_a_graph_of_one_value_is_not_handed_out_for_another(both, settings):
     same, other = both
-    courses, library = Courses(), data.Library(settings)
+    courses, library = GraphCache(), data.Library(settings)
     rows = library.load(same)
     made = courses(same, rows)
     assert courses(other, rows) is not made and courses(same.with_(seed=3, l2=0.1), rows) is made

@@ -114,7 +114,7 @@ def test_a_list_of_words_that_is_none_leaves_the_numbers(tmp_path, no_keras_home
 def test_a_list_of_words_that_is_too_large_is_left_alone(tmp_path, no_keras_home, monkeypatch):
     settings = _some_imdb(tmp_path, [1, 4])
     (tmp_path / preview.WORD_INDEX).write_text(json.dumps({"the": 1}))
-    monkeypatch.setattr(preview, "MOST_BYTES", 5)
+    monkeypatch.setattr(preview, "MAX_BYTES", 5)
     assert preview.read(RunConfig(dataset="imdb"), 0, settings).words == ()
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from explorer.config.run_config import Demand, RunConfig
 from explorer.engine import device_times
-from explorer.engine.run_view import DONE, UNKNOWN, View
+from explorer.engine.run_view import DONE, UNKNOWN, RunView
 from explorer.store.store import FAILED, QUEUED, RUNNING, Run
 
 CONFIG = RunConfig(dataset="digits", hidden=(4,), seed=5)
@@ -12,20 +12,20 @@ DEVICES = {"cpu": "CPU (2 cores)", "gpu:0": "GPU 0 (Card)"}
 WANTED = Demand(2)
 
 
-def _view(state: str, device: str = "", asked: str = "auto") -> View:
+def _view(state: str, device: str = "", asked: str = "auto") -> RunView:
     if state == UNKNOWN:
-        return View(UNKNOWN, WANTED)
+        return RunView(UNKNOWN, WANTED)
     run = Run("0", CONFIG, 0.0, state, "", (Demand(2, device=asked),), 0, "", 1, False, device, 2, "", {}, 0.0, 0.0)
     rows = [{"seconds": 1.5}, {"seconds": 0.5}] if state == DONE else []
-    return View(state, WANTED, run, rows, len(rows))
+    return RunView(state, WANTED, run, rows, len(rows))
 
 
-def _timings(*views: View, devices: dict[str, str] = DEVICES) -> list[device_times.Timing]:
+def _timings(*views: RunView, devices: dict[str, str] = DEVICES) -> list[device_times.Timing]:
     return device_times.timings(devices, list(zip(device_times.candidates(CONFIG), views)))
 
 
 def test_candidates_are_the_run_and_its_next_seeds():
-    assert [one.seed for one in device_times.candidates(CONFIG)] == list(range(5, 6 + device_times.MOST_SEEDS))
+    assert [one.seed for one in device_times.candidates(CONFIG)] == list(range(5, 6 + device_times.MAX_SEEDS))
     assert device_times.candidates(CONFIG.with_(seed=2**31 - 1)) == [CONFIG.with_(seed=2**31 - 1)]
 
 
@@ -52,7 +52,7 @@ def test_a_finished_seed_goes_before_one_that_failed():
 
 
 def test_where_every_seed_is_taken_nothing_is_asked_for():
-    gpu = _timings(*[_view(DONE, "CPU (2 cores)")] * (1 + device_times.MOST_SEEDS))[1]
+    gpu = _timings(*[_view(DONE, "CPU (2 cores)")] * (1 + device_times.MAX_SEEDS))[1]
     assert gpu.config is None and not gpu.is_missing
 
 

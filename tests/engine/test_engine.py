@@ -18,7 +18,7 @@ from explorer.config.fields import FieldError
 from explorer.config.run_config import Demand, RunConfig
 from explorer.config.settings import Settings
 from explorer.engine.engine import Engine, QueueFull
-from explorer.engine.run_view import DONE, UNKNOWN, View
+from explorer.engine.run_view import DONE, UNKNOWN, RunView
 from explorer.store import checkpoints
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -55,12 +55,12 @@ def wait_for(condition: Callable[[], object], seconds: float = 90) -> None:
         time.sleep(0.02)
 
 
-def ended(engine: Engine, run_id: str, demand: Demand) -> View:
+def ended(engine: Engine, run_id: str, demand: Demand) -> RunView:
     wait_for(lambda: not engine.look(run_id, demand).is_live)
     return engine.look(run_id, demand)
 
 
-def numbers(view: View) -> list[dict]:
+def numbers(view: RunView) -> list[dict]:
     return [{name: value for name, value in row.items() if name != "seconds"} for row in view.epochs]
 
 
@@ -348,7 +348,7 @@ def test_a_slice_of_a_run_that_others_train_on_is_known_at_once(shared, config):
 
 
 def test_a_training_process_that_never_starts_is_said(settings, monkeypatch):
-    monkeypatch.setattr("explorer.engine.engine.LONGEST_PAUSE", 0.1)
+    monkeypatch.setattr("explorer.engine.engine.MAX_PAUSE", 0.1)
     monkeypatch.setenv("TF_CPP_MIN_LOG_LEVEL", "3")
     # A file that hides TensorFlow: importing it fails, as on a machine where it is not installed.
     hidden = settings.home.parent / "hidden"
@@ -419,7 +419,7 @@ def test_where_no_process_can_be_started_it_is_as_bad_as_one_that_dies(settings,
     def none(*_):
         raise OSError(11, "Resource temporarily unavailable")
 
-    monkeypatch.setattr("explorer.engine.engine.LONGEST_PAUSE", 0.05)
+    monkeypatch.setattr("explorer.engine.engine.MAX_PAUSE", 0.05)
     monkeypatch.setattr("explorer.engine.engine.WorkerProcess", none)
     engine = Engine(settings)
     try:

@@ -12,7 +12,7 @@ import pytest
 from explorer.config.run_config import Demand, library_versions
 from explorer.engine import jobs
 from explorer.engine.engine import Engine
-from explorer.engine.jobs import Charges
+from explorer.engine.jobs import JobTable
 from explorer.store.store import QUEUED, STOPPED
 from tests.engine.test_engine import CONFIG, LONG
 from tests.store.test_fair_queue import _dealt, idle  # noqa: F401
@@ -33,7 +33,7 @@ def watched(idle: Engine) -> tuple[Engine, str, list[dict]]:  # noqa: F811
 def look(engine: Engine, *unread: dict, times: int = 3) -> None:
     for _ in range(times):
         time.sleep(0.01)
-        Charges.look_after(engine._charges, engine._worker, unread)
+        JobTable.look_after(engine._charges, engine._worker, unread)
 
 
 def about(run_id: str, **message: object) -> dict:
@@ -62,7 +62,7 @@ def test_epochs_that_cannot_be_written_yet_are_a_sign_of_life(watched):
 
 def test_who_keeps_all_from_writing_is_known_before_its_beginning_is_read(watched, monkeypatch):
     engine, run_id, said = watched
-    monkeypatch.setattr(jobs, "MOST_HOLDING_SECONDS", 0.005)
+    monkeypatch.setattr(jobs, "MAX_HOLDING_SECONDS", 0.005)
     monkeypatch.setattr(engine.store.database, "writer", lambda: 4711)
     look(engine)
     assert said == []
@@ -72,7 +72,7 @@ def test_who_keeps_all_from_writing_is_known_before_its_beginning_is_read(watche
 
 def test_who_waits_for_a_slow_disk_is_waited_for(watched, monkeypatch):
     engine, run_id, said = watched
-    monkeypatch.setattr(jobs, "MOST_HOLDING_SECONDS", 0.005)
+    monkeypatch.setattr(jobs, "MAX_HOLDING_SECONDS", 0.005)
     monkeypatch.setattr(engine.store.database, "writer", lambda: 4711)
     engine._charges.started(about(run_id, pid=4711))
     with monkeypatch.context() as patch:

@@ -3,7 +3,7 @@
 import pytest
 
 from explorer.config.run_config import Demand, RunConfig
-from explorer.engine.run_view import DONE, UNKNOWN, View, look
+from explorer.engine.run_view import DONE, UNKNOWN, RunView, look
 from explorer.store.store import DIVERGED, FAILED, FINISHED, INTERRUPTED, QUEUED, RUNNING, STOPPED, Run
 
 
@@ -125,7 +125,7 @@ def test_time_left_follows_the_latest_epochs():
 
 def test_a_place_in_the_queue_is_added():
     view = look(_run(QUEUED), [], {}, Demand())
-    assert (view.place, view.at_place(3)) == (0, View(QUEUED, Demand(), view.run, place=3))
+    assert (view.place, view.at_place(3)) == (0, RunView(QUEUED, Demand(), view.run, place=3))
 
 
 def test_the_score_of_the_best_epoch_is_shown_where_it_was_taken_there():

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from explorer.config.run_config import Demand, RunConfig
 from explorer.engine.run_view import UNKNOWN
-from explorer.engine.snapshots import FRESH_SECONDS, KEPT_SECONDS, Sight, Sights
+from explorer.engine.snapshots import FRESH_SECONDS, KEPT_SECONDS, RunSnapshot, SnapshotCache
 from explorer.store.store import RunStore
 
 CONFIG = RunConfig(dataset="digits")
@@ -34,7 +34,7 @@ class Counted:
 
 def test_the_store_is_read_once_for_all_who_look_at_a_moment():
     clock, store = Clock(), Counted(0.5)
-    sights = Sights(store, clock)
+    sights = SnapshotCache(store, clock)
     seen = [sights.of("run") for _ in range(50)]
     assert store.asked == 1 and len(set(map(id, seen))) == 1
     sights.of("another")
@@ -43,7 +43,7 @@ def test_the_store_is_read_once_for_all_who_look_at_a_moment():
 
 def test_nobody_sees_what_is_older_than_a_moment():
     clock, store = Clock(), Counted(0.5)
-    sights = Sights(store, clock)
+    sights = SnapshotCache(store, clock)
     sights.of("run")
     store.epochs.append({"epoch": 2, "val_crossentropy": 0.4})
     clock.now += FRESH_SECONDS
@@ -52,7 +52,7 @@ def test_nobody_sees_what_is_older_than_a_moment():
 
 def test_what_was_just_asked_for_is_seen_at_once_and_by_all(tmp_path: Path):
     store = RunStore(tmp_path / "runs.sqlite3")
-    sights = Sights(store.snapshot, Clock())
+    sights = SnapshotCache(store.snapshot, Clock())
     assert sights.of("run").view(Demand(3)).state == UNKNOWN
     store.request("run", CONFIG, Demand(3), {})
     assert sights.of("run", fresh=True).view(Demand(3)).is_live
@@ -67,7 +67,7 @@ def test_what_is_made_of_the_epochs_is_made_once_until_another_comes():
         made.append(len(epochs))
         return scale * min(row["val_crossentropy"] for row in epochs)
 
-    sights = Sights(store, clock)
+    sights = SnapshotCache(store, clock)
     assert [sights.of("run").once(best, 2) for _ in range(9)] == [1.0] * 9 and made == [1]
     clock.now += FRESH_SECONDS  # read anew, and nothing has come
     assert sights.of("run").once(best, 2) == 1.0 and made == [1]
@@ -78,7 +78,7 @@ def test_what_is_made_of_the_epochs_is_made_once_until_another_comes():
 
 
 def test_of_many_who_come_at_once_one_makes_it():
-    sight, made, ready = Sight((None, [], {})), [], threading.Barrier(8)
+    sight, made, ready = RunSnapshot((None, [], {})), [], threading.Barrier(8)
 
     def make(epochs: list) -> str:
         made.append(1)
@@ -98,7 +98,7 @@ def test_of_many_who_come_at_once_one_makes_it():
 
 def test_runs_that_nobody_follows_any_more_are_forgotten():
     clock = Clock()
-    sights = Sights(Counted(), clock)
+    sights = SnapshotCache(Counted(), clock)
     for number in range(500):
         sights.of(f"run {number}")
         clock.now += 1.0

@@ -9,14 +9,14 @@ import pytest
 
 from explorer import data, lessons
 from explorer.analysis import history
-from explorer.analysis.comparison import Entry
+from explorer.analysis.comparison import ComparedRun
 from explorer.cli import train
 from explorer.config.datasets import DATASETS
 from explorer.config.run_config import Demand, RunConfig
 from explorer.config.settings import Settings
 from explorer.i18n import LANGUAGES, fields, say, texts
 from explorer.lessons import EQUAL, FAILS, HOLDS, Claim, facts, presets, reference_curves
-from explorer.lessons.measures import Measured, measured
+from explorer.lessons.measures import RunMeasures, measured
 from explorer.lessons.presets import LESSONS, all_available
 
 PARTS = [(name, number) for name, parts in LESSONS.items() for number in range(len(parts))]
@@ -229,13 +229,13 @@ def test_that_the_best_hardly_moves_is_claimed_and_the_published_figures_bear_it
             curve = one.history[one.measure]
             # A loss with the penalty inside bears nothing out, but the accuracy where it is lowest does.
             best = float("nan") if one.is_penalised else curve.min()
-            results.append(Measured(20, 1, best, float(one.history["val_accuracy"][curve.idxmin()]), 0, 0, 0, 0, 0))
+            results.append(RunMeasures(20, 1, best, float(one.history["val_accuracy"][curve.idxmin()]), 0, 0, 0, 0, 0))
         assert claim.verdict(results) == HOLDS, (claim, [(one.best, one.best_accuracy) for one in results])
 
 
 def test_runs_whose_best_differs_do_not_confirm_it():
     [claim] = [claim for claim in _as_good(LESSONS["dropout"][0]) if claim.measure == "best"]
-    found = [Measured(20, 1, best, 0.8, 0, 0, 0, 0, 0) for best in (0.30, 0.35)]
+    found = [RunMeasures(20, 1, best, 0.8, 0, 0, 0, 0, 0) for best in (0.30, 0.35)]
     assert claim.verdict(found) == FAILS
     assert "Not confirmed" in say(f"claim.verdict.{claim.verdict(found)}", "en")
 
@@ -246,13 +246,13 @@ def test_what_is_claimed_of_the_sources_data_alone_is_not_claimed_of_embedded_da
         assert here.claims and set(here.claims) == {claim for claim in own.claims if not claim.of_source}
 
 
-def _trained(config: RunConfig, demand: Demand, library: data.Library) -> Measured | None:
+def _trained(config: RunConfig, demand: Demand, library: data.Library) -> RunMeasures | None:
     from explorer.training import train as training_loop
 
     rows: list[dict] = []
     training_loop.train(config, library.load(config), lambda: (demand,),
                         lambda kind, values: rows.append(values) if kind == "epoch" else None, lambda: False)
-    entry = Entry(config, demand)
+    entry = ComparedRun(config, demand)
     return measured(entry.shown(history.table(rows, demand.epochs)), entry)
 
 

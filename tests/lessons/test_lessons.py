@@ -10,13 +10,13 @@ import pytest
 
 from explorer import lessons
 from explorer.analysis import comparison, history, run_diff
-from explorer.analysis.comparison import Entry
+from explorer.analysis.comparison import ComparedRun
 from explorer.config import limits
 from explorer.config.run_config import Demand, RunConfig
 from explorer.config.settings import Settings
 from explorer.i18n import LANGUAGES, texts
 from explorer.lessons import DIFFERENT, EQUAL, FAILS, FALLS, HOLDS, OPEN, RISES, SWITCHES, Claim, claims_text, presets
-from explorer.lessons.measures import Measured, measured
+from explorer.lessons.measures import RunMeasures, measured
 from explorer.lessons.presets import AIMERS, DLWP, FROM_SCRATCH, LESSONS, PREPROCESSING, TUTORIAL_7
 from explorer.ui.charts import comparison as comparison_chart
 
@@ -24,9 +24,9 @@ PARTS = [(name, number) for name, parts in LESSONS.items() for number in range(l
 FOLDER = Path(lessons.__file__).parent
 
 
-def result(**values) -> Measured:
-    return Measured(**{"epochs": 20, "best_epoch": 3, "best": 0.3, "best_accuracy": 0.8, "gap_at_best": 0.1, "gap": 0.2,
-                       "last": 0.4, "accuracy": 0.8, "train_accuracy": 0.9} | values)
+def result(**values) -> RunMeasures:
+    return RunMeasures(**{"epochs": 20, "best_epoch": 3, "best": 0.3, "best_accuracy": 0.8, "gap_at_best": 0.1,
+                          "gap": 0.2, "last": 0.4, "accuracy": 0.8, "train_accuracy": 0.9} | values)
 
 
 def table(**columns) -> pd.DataFrame:
@@ -49,7 +49,7 @@ def test_runs_of_a_part_are_within_the_default_limits_and_have_names_of_their_ow
     for config, demand in part.runs:
         assert not limits.problems(config, demand, Settings(home=None))
     names = comparison.names(part.entries(), "en")
-    assert len(set(names)) == len(part.runs) <= comparison.MOST_RUNS
+    assert len(set(names)) == len(part.runs) <= comparison.MAX_RUNS
 
 
 def imdb(num_words: int, optimizer: str, hidden: tuple[int, ...] = (16, 16), **more) -> RunConfig:
@@ -183,7 +183,7 @@ def test_claims_speak_of_runs_and_measures_that_there_are(name, number):
     for claim in part.claims:
         assert claim.measure in lessons.MEASURES
         assert claim.measure.endswith("_at") == (claim.epoch is not None)
-        assert claim.epoch or claim.measure in Measured.__dataclass_fields__
+        assert claim.epoch or claim.measure in RunMeasures.__dataclass_fields__
         assert len(claim.runs) >= 2 and set(claim.runs) <= set(range(len(part.runs)))
         assert not claim.epoch or all(claim.epoch <= part.runs[place][1].epochs for place in claim.runs)
 
@@ -259,7 +259,7 @@ def test_what_never_comes_about_comes_later_than_all_that_does():
 # -- what they rest on ---------------------------------------------------------------------------------------
 
 
-ENTRY = Entry(RunConfig(dataset="digits", validation="test"), Demand(4))
+ENTRY = ComparedRun(RunConfig(dataset="digits", validation="test"), Demand(4))
 
 
 def test_the_curves_are_read_in_inference_mode_and_as_printed():
@@ -277,11 +277,11 @@ def test_the_curves_are_read_in_inference_mode_and_as_printed():
 
 def test_epochs_beyond_early_stopping_are_not_read():
     curve = table(val_crossentropy=[0.8, 0.6, 0.7, 0.7, 0.5], val_accuracy=[0.1, 0.2, 0.3, 0.4, 0.5])
-    stopped = Entry(ENTRY.config, Demand(5, patience=2))
+    stopped = ComparedRun(ENTRY.config, Demand(5, patience=2))
     found = measured(curve, stopped, {"epoch": 5, "test_accuracy": 0.5})
     assert (found.epochs, found.best, found.last, found.test_accuracy) == (4, 0.6, 0.7, 0.4)
-    assert measured(curve, Entry(ENTRY.config, Demand(5)), {"epoch": 5, "test_accuracy": 0.5}).epochs == 5
-    held_out = Entry(RunConfig(dataset="digits"), Demand(5, patience=2))
+    assert measured(curve, ComparedRun(ENTRY.config, Demand(5)), {"epoch": 5, "test_accuracy": 0.5}).epochs == 5
+    held_out = ComparedRun(RunConfig(dataset="digits"), Demand(5, patience=2))
     assert measured(curve, held_out, {"epoch": 5, "test_accuracy": 0.5}).test_accuracy is None
 
 

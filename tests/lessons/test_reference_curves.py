@@ -114,5 +114,5 @@ def test_both_are_read_over_the_epochs_that_both_have():
 def test_a_run_without_a_sound_epoch_has_no_distance():
     (one,) = reference_curves.of(BASELINE)
     assert reference_curves.distance(one,
-    measured([])) is None and reference_curves.distance(one,
-     measured([math.nan])) is None
+                                     measured([])) is None and reference_curves.distance(one,
+                                                                                         measured([math.nan])) is None

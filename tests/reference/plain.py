@@ -15,8 +15,8 @@ from explorer.training.batching import fit_order
 from explorer.training.model import compiled, network
 
 
-class Course:
-    """As `explorer.training.graph_loop.Course`, with dense batches, `fit` on them and `evaluate`."""
+class TrainingSession:
+    """As `explorer.training.graph_loop.TrainingSession`, with dense batches, `fit` on them and `evaluate`."""
 
     def __init__(self, config: RunConfig, data: Prepared, device: str = "cpu"):
         self.network = self.model = network(config)

@@ -191,7 +191,7 @@ def test_a_file_cut_anywhere_or_with_a_byte_changed_does_no_harm(file: Path, the
             file.write_bytes(text)
             try:
                 run_archive.read(file, store_of(there), there)
-            except run_archive.Damaged:
+            except run_archive.CorruptArchive:
                 continue
     assert all(row == {**row, "loss": 0.5 / row["epoch"]} for run_id in store_of(there).run_ids()
                for row in store_of(there).epochs(run_id))
@@ -203,24 +203,24 @@ def test_a_file_cut_anywhere_or_with_a_byte_changed_does_no_harm(file: Path, the
 def test_a_name_that_is_no_part_of_such_a_file_is_refused_and_nothing_is_written(file, there, tmp_path, name):
     rewritten(file, members(file) | {name: b"evil"})
     before = {path for path in tmp_path.rglob("*") if there.home not in path.parents}
-    with pytest.raises(run_archive.Damaged, match="no part of such a file"):
+    with pytest.raises(run_archive.CorruptArchive, match="no part of such a file"):
         run_archive.read(file, store_of(there), there)
     assert not store_of(there).run_ids()
     assert {path for path in tmp_path.rglob("*") if there.home not in path.parents} - before <= {there.home}
 
 
 def test_more_than_such_a_file_may_hold_is_refused_before_it_is_unpacked(file, there, monkeypatch):
-    monkeypatch.setattr(archive_checks, "MOST_RUN", 100)
+    monkeypatch.setattr(archive_checks, "MAX_RUN", 100)
     found = run_archive.read(file, store_of(there), there)
     assert "would unpack to" in found.refused[0][1] and not store_of(there).run_ids()
-    monkeypatch.setattr(run_archive, "MOST_TEXT", 100)
-    with pytest.raises(run_archive.Damaged, match="would unpack"):
+    monkeypatch.setattr(run_archive, "MAX_TEXT", 100)
+    with pytest.raises(run_archive.CorruptArchive, match="would unpack"):
         run_archive.read(file, store_of(there), there)
-    monkeypatch.setattr(run_archive, "MOST_RUNS", 0)
-    with pytest.raises(run_archive.Damaged, match="more than 0 runs"):
+    monkeypatch.setattr(run_archive, "MAX_RUNS", 0)
+    with pytest.raises(run_archive.CorruptArchive, match="more than 0 runs"):
         run_archive.read(file, store_of(there), there)
-    monkeypatch.setattr(run_archive, "MOST_FILE", 10)
-    with pytest.raises(run_archive.Damaged, match="larger than"):
+    monkeypatch.setattr(run_archive, "MAX_FILE", 10)
+    with pytest.raises(run_archive.CorruptArchive, match="larger than"):
         run_archive.read(file, store_of(there), there)
 
 
@@ -308,5 +308,5 @@ def test_whatever_stands_in_a_value_there_is_a_verdict(file, there, name, value)
     content = json.loads(next(text for member, text in members(file).items() if member.startswith("runs/")))
     try:
         archive_checks.run(content | {name: value}, content["run_id"])
-    except archive_checks.Refused:
+    except archive_checks.InvalidRun:
         pass

@@ -22,7 +22,7 @@ from explorer import data
 from explorer.config.run_config import Demand, RunConfig, library_versions
 from explorer.config.settings import Settings
 from explorer.engine.engine import Engine
-from explorer.engine.run_view import DONE, UNKNOWN, View, look
+from explorer.engine.run_view import DONE, UNKNOWN, RunView, look
 from explorer.store import checkpoints
 from explorer.store.store import RunStore
 from tests._server import Server, outliving
@@ -107,7 +107,7 @@ def _ask(store: RunStore, configs: list[RunConfig], demand: Demand) -> list[str]
     return [_identity(config) for config in configs]
 
 
-def _see(store: RunStore, run_id: str, demand: Demand) -> View:
+def _see(store: RunStore, run_id: str, demand: Demand) -> RunView:
     return look(*store.snapshot(run_id), demand)
 
 
@@ -115,7 +115,7 @@ def _all_ended(store: RunStore, ids: list[str]) -> bool:
     return not any(store.run(run_id).is_live for run_id in ids)
 
 
-def _same_curve(view: View, undisturbed: Engine, config: RunConfig, demand: Demand) -> None:
+def _same_curve(view: RunView, undisturbed: Engine, config: RunConfig, demand: Demand) -> None:
     undisturbed.submit(config, demand)
     whole = ended(undisturbed, _identity(config), demand)
     assert view.state == whole.state == DONE

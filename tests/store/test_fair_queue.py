@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from explorer.config.run_config import Demand, RunConfig
 from explorer.config.settings import Settings
-from explorer.config.stacking import MOST_MEMBERS
+from explorer.config.stacking import MAX_MEMBERS
 from explorer.engine.engine import Engine, QueueFull
 from explorer.engine.run_view import DONE
 from explorer.engine.scheduler import share
@@ -220,7 +220,7 @@ def _everything(run: Run) -> bool:
     return True
 
 
-@given(st.lists(st.integers(1, 20), min_size=2, max_size=5), st.integers(1, MOST_MEMBERS))
+@given(st.lists(st.integers(1, 20), min_size=2, max_size=5), st.integers(1, MAX_MEMBERS))
 @given_with(max_examples=15)
 def test_what_is_taken_along_delays_nobody_and_holds_no_more_than_its_share(numbers, each):
     with tempfile.TemporaryDirectory() as folder:
@@ -230,9 +230,9 @@ def test_what_is_taken_along_delays_nobody_and_holds_no_more_than_its_share(numb
                 _ask(store, f"{person}-{number}", str(person))
         first = store.claim("o")
         before = {run.run_id: store.place(run.run_id) for run in store.with_status(QUEUED)}
-        mates = store.claim_alike("o", first, _everything, MOST_MEMBERS - 1, each)
+        mates = store.claim_alike("o", first, _everything, MAX_MEMBERS - 1, each)
         counts = Counter(run.run_id.split("-")[0] for run in [first, *mates])
-        assert max(counts.values()) <= each and len(mates) <= MOST_MEMBERS - 1
+        assert max(counts.values()) <= each and len(mates) <= MAX_MEMBERS - 1
         for run in store.with_status(QUEUED):
             assert store.place(run.run_id) <= before[run.run_id]
         # No turn was used: the next is that of the next person who still has something.
@@ -271,7 +271,7 @@ def _grid(count: int, **changes) -> list[RunConfig]:
 
 def test_alone_a_grid_fills_every_place(idle):
     idle.submit_all(_grid(64), Demand(2), "a")
-    assert sorted(map(len, _dealt(idle))) == [MOST_MEMBERS] * 2
+    assert sorted(map(len, _dealt(idle))) == [MAX_MEMBERS] * 2
 
 
 def test_among_others_a_grid_gets_one_place_and_a_share_of_its_stack(idle):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from explorer.store.leases import Owner, is_alive
+from explorer.store.leases import Lease, is_alive
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -15,8 +15,8 @@ ROOT = Path(__file__).resolve().parents[2]
 def _other(folder: Path) -> tuple[subprocess.Popen, str]:
     process = subprocess.Popen([sys.executable, "-c", """
 import sys, pathlib
-from explorer.store.leases import Owner
-owner = Owner(pathlib.Path(sys.argv[1]))
+from explorer.store.leases import Lease
+owner = Lease(pathlib.Path(sys.argv[1]))
 print(owner.name, flush=True)
 sys.stdin.readline()
 """, str(folder)], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
@@ -24,7 +24,7 @@ sys.stdin.readline()
 
 
 def test_an_engine_is_alive_until_it_lets_go(tmp_path):
-    owner = Owner(tmp_path / "owners")
+    owner = Lease(tmp_path / "owners")
     assert is_alive(tmp_path / "owners", owner.name)
     assert is_alive(tmp_path / "owners", owner.name)  # asking does not take it away
     owner.release()
@@ -42,7 +42,7 @@ def test_an_engine_that_was_killed_is_dead_at_once_and_leaves_no_file(tmp_path, 
 
 
 def test_each_engine_has_a_name_of_its_own(tmp_path):
-    mine = Owner(tmp_path)
+    mine = Lease(tmp_path)
     process, name = _other(tmp_path)
     assert name != mine.name and is_alive(tmp_path, name) and is_alive(tmp_path, mine.name)
     process.communicate("\n", timeout=10)

@@ -21,13 +21,13 @@ from explorer.cli import doctor_checks
 from explorer.config.run_config import Demand, RunConfig, library_versions
 from explorer.config.settings import SettingError, Settings, shown_address, unusable_store
 from explorer.engine.engine import Engine
-from explorer.engine.jobs import Charges
+from explorer.engine.jobs import JobTable
 from explorer.i18n import translated
 from explorer.store import leases, postgres, sqlite
-from explorer.store.leases import SharedOwner, owner_of
+from explorer.store.leases import SharedLease, new_lease
 from explorer.store.sqlite import StoreError
 from explorer.store.store import FAILED, FINISHED, INTERRUPTED, QUEUED, RUNNING, STOPPED, RunStore
-from explorer.workers.run_recorder import Record
+from explorer.workers.run_recorder import RunRecorder
 from explorer.workers.trainer import job_of
 from tests._server import Server, descendants
 from tests._stores import GUARDED, PASSWORD, Cluster
@@ -165,7 +165,7 @@ def test_a_transaction_that_fails_leaves_nothing_and_keeps_nobody_waiting(store)
 
 
 def test_who_hangs_in_the_middle_of_writing_keeps_nobody_from_it(address, store, monkeypatch):
-    monkeypatch.setattr(sqlite, "MOST_HOLDING_SECONDS", 1.0)
+    monkeypatch.setattr(sqlite, "MAX_HOLDING_SECONDS", 1.0)
     hanging = RunStore(address)
     with pytest.raises(StoreError), hanging.database.write() as db:
         db.execute("UPDATE runs SET stop = 1")
@@ -195,7 +195,7 @@ def test_many_threads_share_few_connections(cluster, store):
     for thread in threads:
         thread.join(60)
     assert not failed and [row["epoch"] for row in store.epochs("a")] == list(range(1, 201))
-    assert connections(cluster, store) <= postgres.MOST_CONNECTIONS
+    assert connections(cluster, store) <= postgres.MAX_CONNECTIONS
     store.close()
     wait_for(lambda: connections(cluster, store) == 0, 10)
     assert len(store.epochs("a")) == 200, "calls after it work as before"
@@ -337,25 +337,25 @@ def test_the_page_says_it_and_goes_on_afterwards(cluster, address, tmp_path):
 
 _OWNER = """
 import sys
-from explorer.store.leases import owner_of
+from explorer.store.leases import new_lease
 from explorer.store.store import RunStore
-owner = owner_of(RunStore(sys.argv[1]).database, None)
+owner = new_lease(RunStore(sys.argv[1]).database, None)
 print(owner.name, flush=True)
 sys.stdin.readline()
 """
 
 
 @pytest.fixture
-def owner(store: RunStore, monkeypatch: pytest.MonkeyPatch) -> SharedOwner:
+def owner(store: RunStore, monkeypatch: pytest.MonkeyPatch) -> SharedLease:
     monkeypatch.setattr(leases, "MISSED_SECONDS", 0.0)
     monkeypatch.setattr(leases, "KEEP_SECONDS", 0.0)
-    made = owner_of(store.database, Path("/nowhere"))
+    made = new_lease(store.database, Path("/nowhere"))
     yield made
     made.release()
 
 
 def test_an_engine_lives_until_it_lets_go(store, owner):
-    other = owner_of(store.database, Path("/nowhere"))
+    other = new_lease(store.database, Path("/nowhere"))
     assert owner.name != other.name and owner.is_alive(other.name) and other.is_alive(owner.name)
     assert owner.is_alive(other.name), "asking does not take it away"
     other.release()
@@ -372,11 +372,11 @@ def test_a_killed_engine_is_dead_and_a_missed_one_may_come_back(store, owner, ad
     process.communicate(timeout=10)
     wait_for(lambda: not owner.is_alive(name), 10)
     monkeypatch.setattr(leases, "MISSED_SECONDS", 60.0)
-    assert owner_of(store.database, Path("/nowhere")).is_alive(name), "for a while"
+    assert new_lease(store.database, Path("/nowhere")).is_alive(name), "for a while"
 
 
 def test_an_engine_whose_connection_was_lost_takes_its_name_anew_before_it_goes_on(cluster, store, owner):
-    other = owner_of(store.database, Path("/nowhere"))
+    other = new_lease(store.database, Path("/nowhere"))
     cut(cluster, store)
     assert not other.is_alive(owner.name)
     owner.keep()
@@ -431,12 +431,12 @@ def test_a_run_that_was_taken_from_a_server_is_no_longer_trained_there(idle):
     [[told]] = _dealt(idle)
     said = []
     idle._worker.say = lambda **order: said.append(order) or True
-    Charges.look_after(idle._charges, idle._worker)
+    JobTable.look_after(idle._charges, idle._worker)
     assert told == run_id and not said
     idle.store.interrupt(idle._owner.name, "")
     idle.store.request(run_id, CONFIG, LONG, library_versions())
     assert idle.store.claim("another server").attempt > 1
-    Charges.look_after(idle._charges, idle._worker)
+    JobTable.look_after(idle._charges, idle._worker)
     assert said == [{"do": "stop", "run_id": run_id, "attempt": 1}]
     idle._charges.clear()
 
@@ -512,7 +512,7 @@ def _parent(pid: int) -> int:
 def test_a_word_that_was_cut_off_is_told_again(cluster, address, store, settings):
     ask(store)
     run = store.claim("o")
-    record = Record(RunStore(address, patience=30), settings, None, "a", run.attempt, run.config)
+    record = RunRecorder(RunStore(address, patience=30), settings, None, "a", run.attempt, run.config)
     told = record.store.database.write
 
     @contextmanager

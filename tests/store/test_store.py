@@ -16,7 +16,17 @@ from explorer.engine.run_view import look
 from explorer.store import sqlite
 from explorer.store.queue import QueueFull
 from explorer.store.sqlite import DamagedStore
-from explorer.store.store import DIVERGED, FAILED, FINISHED, INTERRUPTED, QUEUED, RUNNING, STOPPED, RunStore, Superseded
+from explorer.store.store import (
+    DIVERGED,
+    FAILED,
+    FINISHED,
+    INTERRUPTED,
+    QUEUED,
+    RUNNING,
+    STOPPED,
+    RunStore,
+    StaleAttempt,
+)
 
 ROOT = Path(__file__).resolve().parents[2]
 VERSIONS = {"keras": "3"}
@@ -204,7 +214,7 @@ def test_what_a_dead_engine_had_running_is_interrupted_and_keeps_its_epochs(stor
     assert len(store.epochs("a")) == 4
     assert (store.run("b").status, store.run("c").status) == (RUNNING, QUEUED)
     store.write_epoch("b", other.attempt, _epoch(1))
-    with pytest.raises(Superseded):
+    with pytest.raises(StaleAttempt):
         store.write_epoch("a", mine.attempt, _epoch(5))
     assert _ask(store, "a").status == QUEUED
 
@@ -224,13 +234,13 @@ def test_a_writer_whose_run_was_given_to_another_is_turned_away(store, write):
     _ask(store)
     new = store.claim("another")
     before = store.snapshot("a")
-    with pytest.raises(Superseded):
+    with pytest.raises(StaleAttempt):
         write(store, old.attempt)
     assert store.snapshot("a") == before
     write(store, new.attempt)
     assert store.end("a", old.attempt, FAILED, "late") is False and store.run("a").status == RUNNING
     store.end("a", new.attempt, STOPPED)
-    with pytest.raises(Superseded):  # nor does anybody write once it has ended
+    with pytest.raises(StaleAttempt):  # nor does anybody write once it has ended
         write(store, new.attempt)
     assert store.end("a", new.attempt, FAILED, "late") is False and store.run("a").status == STOPPED
 
@@ -593,8 +603,8 @@ def test_a_store_at_its_limit_grows_no_further_on_disk(file_store, path):
 
 
 def test_asking_again_and_again_leaves_a_bounded_trace(store, monkeypatch):
-    monkeypatch.setattr("explorer.store.store.MOST_EVENTS", 10)
-    monkeypatch.setattr("explorer.store.queue.MOST_WISHES", 20)
+    monkeypatch.setattr("explorer.store.store.MAX_EVENTS", 10)
+    monkeypatch.setattr("explorer.store.queue.MAX_WISHES", 20)
     for number in range(60):
         store.request("a", RunConfig(), Demand(epochs=1 + number % 40), VERSIONS, f"person {number}")
     assert len(store.events("a")) == 10 and store.run("a").demands == (Demand(epochs=40),)

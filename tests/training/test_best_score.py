@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from explorer import data
-from explorer.analysis.comparison import Entry
+from explorer.analysis.comparison import ComparedRun
 from explorer.analysis.history import table
 from explorer.config.plan import best_epoch
 from explorer.config.run_config import Demand, RunConfig
@@ -117,7 +117,7 @@ def test_a_member_of_a_stack_has_the_score_that_it_has_alone(settings: Settings)
             elif kind == "score":
                 told[place][values["epoch"]] = values["test_crossentropy"], values["test_accuracy"]
 
-        train_stacked.train([train_stacked.Member(
+        train_stacked.train([train_stacked.StackedRun(
             config, lambda most=most: [Demand(most)], partial(emit, place), lambda: False, lambda state: None,
             lambda outcome, place=place: ends.append((place, outcome.reason, outcome.state.best)))
             for place, (config, most) in enumerate(zip(configs, epochs, strict=True))], data.load(SOON, settings))
@@ -136,7 +136,7 @@ def test_a_member_of_a_stack_has_the_score_that_it_has_alone(settings: Settings)
 
 def test_measuring_with_other_weights_leaves_a_stack_as_it_was(settings: Settings):
     configs = [SOON.with_(dropout=rate) for rate in (0.0, 0.3)]
-    made = stacked_training.Stack(configs, data.load(SOON, settings))
+    made = stacked_training.StackedSession(configs, data.load(SOON, settings))
     before, plain = made.states(), made.measure("test")
     other = [np.array(array) * 1.5 for array in before[1][:made.variables[1]]]
     found = made.measure_with("test", {1: other})
@@ -174,11 +174,11 @@ def score(epoch: int) -> dict:
     ((0.6, 0.5, 0.3, 0.4), (3, 4), 1, 0.03, 0.04),
     ((), (), 0, None, None)])
 def test_a_result_has_the_scores_of_its_own_epochs(val, known, again, best, last):
-    entry = Entry(SOON, Demand(9), again=again)
+    entry = ComparedRun(SOON, Demand(9), again=again)
     found = entry.result(entry.shown(history(*val)), map(score, known))
     assert (found.best_test_accuracy, found.test_accuracy) == (best, last) if val else found is None
 
 
 def test_validated_on_the_test_set_a_result_has_both_scores():
-    found = Entry(SOON.with_(validation="test"), Demand(3)).result(history(0.5, 0.3, 0.4), ())
+    found = ComparedRun(SOON.with_(validation="test"), Demand(3)).result(history(0.5, 0.3, 0.4), ())
     assert (found.best_test_accuracy, found.test_accuracy) == (0.3, 0.4)

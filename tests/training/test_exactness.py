@@ -29,7 +29,7 @@ LARGE = 500_000
 EXACT = drift.EXACT
 ACCURACIES = [drift.NAMES.index(name) for name in drift.NAMES if "accuracy" in name]
 MEASURED = [drift.NAMES.index(name) for name in drift.NAMES if name.startswith(("train", "val"))]
-# A bias before batch normalisation changes nothing, so its gradient is rounding alone, of which Adam makes steps. They
+# A bias before batch normalization changes nothing, so its gradient is rounding alone, of which Adam makes steps. They
 # cancel while training; but measuring takes a running mean off that follows them late. Plain Keras does so as well.
 UNDETERMINED = 5e-5
 
@@ -81,11 +81,12 @@ def gradients(config: RunConfig, settings: Settings, way) -> list[np.ndarray]:
 
 @pytest.mark.parametrize("name", CASES)
 def test_gradients_of_one_step_are_those_of_dense(name, settings):
-    ours, reference = (gradients(CASES[name], settings, way) for way in (graph_loop.Course, plain.Course))
+    ours, reference = (gradients(CASES[name], settings, way)
+                       for way in (graph_loop.TrainingSession, plain.TrainingSession))
     for index, (mine, dense) in enumerate(zip(ours, reference, strict=True)):
         scale = np.abs(dense).max()
         if CASES[name].batch_norm and index % 4 == 1 and index < len(reference) - 1:
-            # A bias before batch normalisation has no gradient but rounding: that of its kernel is the measure.
+            # A bias before batch normalization has no gradient but rounding: that of its kernel is the measure.
             scale = np.abs(reference[index - 1]).max()
         off = float(np.abs(mine - dense).max() / scale)
         assert off <= 1e-6, (index, dense.shape)
@@ -98,7 +99,7 @@ def test_updates_are_those_of_the_plain_optimizer(name, settings):
     The optimizer is part of the fast path: a rate that is off in its sixth digit bends every curve.
     """
     config = RunConfig(dataset="imdb", num_words=1_000, train_samples=600, optimizer=name)
-    own = graph_loop.Course(config, data.load(config, settings)).model.optimizer
+    own = graph_loop.TrainingSession(config, data.load(config, settings)).model.optimizer
     random = np.random.RandomState(0)
     steps, weights = 245, 1_000
     given = random.standard_normal((steps, weights)) * 10.0 ** random.uniform(-7, -1, weights)
@@ -131,7 +132,7 @@ def test_whole_curves_agree_in_double_precision(name, settings, doubles, monkeyp
         # The plain path divides bytes in single precision; by a power of two that is exact.
         monkeypatch.setattr(data, "load", lambda *given, load=data.load: rescaled(load(*given), 256))
     ours, reference = (drift.curve(replace(CASES[name], train_samples=samples), settings, way, 3, measured)
-                       for way in (graph_loop.Course, plain.Course))
+                       for way in (graph_loop.TrainingSession, plain.TrainingSession))
     off = float(np.abs(ours - reference).max())
     assert off < 1e-9
 
@@ -156,7 +157,7 @@ def test_small_networks_agree_in_single_precision_over_five_epochs(name, setting
     # What is undetermined falls differently with each seed, in plain Keras too: of how many reviews then count on
     # another side, the median of three seeds is held, and every other number for each of them.
     found = [np.abs(np.subtract(*(drift.curve(replace(config, seed=seed), settings, way, epochs)
-                                  for way in (graph_loop.Course, plain.Course))))
+                                  for way in (graph_loop.TrainingSession, plain.TrainingSession))))
              for seed in ((0, 1, 2) if undetermined else (config.seed,))]
     beyond = np.max(found, axis=0)
     beyond[:, ACCURACIES] = np.median(found, axis=0)[:, ACCURACIES]

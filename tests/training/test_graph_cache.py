@@ -13,8 +13,8 @@ from explorer import data
 from explorer.config.run_config import Demand, RunConfig
 from explorer.config.settings import Settings
 from explorer.training import graph_loop, train_stacked
-from explorer.training.graph_cache import Courses, warm_up
-from explorer.training.stacked import Stack
+from explorer.training.graph_cache import GraphCache, warm_up
+from explorer.training.stacked import StackedSession
 from explorer.training.train import train
 
 WORDS = RunConfig(num_words=1_000, train_samples=2_000, l2=1e-3, dropout=0.3, batch_norm=True, optimizer="adam")
@@ -45,8 +45,8 @@ def curve(config: RunConfig, settings: Settings, way, epochs: int = 3, stop_afte
 @pytest.mark.parametrize("change", CHANGES, ids=lambda change: "-".join(change))
 def test_a_graph_used_again_gives_the_very_numbers_of_a_new_one(settings, change, monkeypatch):
     again = RunConfig(**{**{name: getattr(WORDS, name) for name in WORDS.__dataclass_fields__}, **change})
-    reference = curve(again, settings, graph_loop.Course)
-    courses = Courses()
+    reference = curve(again, settings, graph_loop.TrainingSession)
+    courses = GraphCache()
     curve(WORDS, settings, courses, stop_after=2)  # left in the middle of an epoch, as Stop does
     # Nothing is traced anew: a step that were would ask for the batch in Python again.
     monkeypatch.setattr(graph_loop.Looped, "batch", lambda *_: pytest.fail("traced again"))
@@ -57,28 +57,28 @@ def test_a_graph_used_again_gives_the_very_numbers_of_a_new_one(settings, change
                                     {"batch_size": 100}, {"activation": "tanh"}, {"batch_norm": False}])
 def test_what_a_graph_has_built_in_makes_another(settings, change):
     other = RunConfig(**{**{name: getattr(WORDS, name) for name in WORDS.__dataclass_fields__}, **change})
-    courses = Courses()
+    courses = GraphCache()
     curve(WORDS, settings, courses, epochs=1)
-    assert curve(other, settings, courses, epochs=2) == curve(other, settings, graph_loop.Course, epochs=2)
+    assert curve(other, settings, courses, epochs=2) == curve(other, settings, graph_loop.TrainingSession, epochs=2)
 
 
 def test_pixels_are_used_again_too(settings):
     config = RunConfig(dataset="digits", hidden=(16,), batch_size=100)
-    courses = Courses()
+    courses = GraphCache()
     curve(config, settings, courses)
     other = RunConfig(dataset="digits", hidden=(16,), batch_size=100, seed=4)
-    assert curve(other, settings, courses) == curve(other, settings, graph_loop.Course)
+    assert curve(other, settings, courses) == curve(other, settings, graph_loop.TrainingSession)
 
 
 def test_only_the_latest_graphs_are_kept(settings):
-    courses = Courses(most=2)
+    courses = GraphCache(most=2)
     made = [courses(RunConfig(dataset="digits", hidden=(units,)), data.load(RunConfig(dataset="digits"), settings))
             for units in (4, 5, 4, 6, 4, 5)]
     assert made[0] is made[2] is made[4] and made[5] is not made[1]
 
 
 def test_a_network_that_is_saved_after_it_was_used_again_has_its_own_settings(settings, tmp_path: Path):
-    courses = Courses()
+    courses = GraphCache()
     curve(WORDS, settings, courses)
     again = RunConfig(**{**{name: getattr(WORDS, name) for name in WORDS.__dataclass_fields__}, "l2": 0.05, "seed": 3})
     prepared = data.load(again, settings)
@@ -92,14 +92,14 @@ def test_a_network_that_is_saved_after_it_was_used_again_has_its_own_settings(se
 
 def test_warming_up_leaves_no_trace_in_the_numbers(settings):
     config = RunConfig(num_words=500, train_samples=1_000, dropout=0.5, seed=2)
-    cold = curve(config, settings, graph_loop.Course)
+    cold = curve(config, settings, graph_loop.TrainingSession)
     warm_up()
     tf.random.normal((3,))
-    assert curve(config, settings, graph_loop.Course) == cold
+    assert curve(config, settings, graph_loop.TrainingSession) == cold
 
 
 def test_data_are_not_copied_in_every_step_of_a_later_run(settings):
-    courses = Courses()
+    courses = GraphCache()
     for seed in (0, 1):
         config = RunConfig(dataset="digits", seed=seed)
         course = courses(config, data.load(config, settings))
@@ -117,15 +117,16 @@ def test_a_stack_used_again_gives_the_very_numbers_of_a_new_one(settings, change
             return lambda kind, values: rows.append(
                 {name: value for name, value in values.items() if name != "seconds"}) if kind == "epoch" else None
 
-        stacked = [train_stacked.Member(config, lambda: [Demand(3)], teller(rows), lambda: False, lambda state: None,
-                                        lambda outcome: None) for config, rows in zip(members, told, strict=True)]
+        stacked = [train_stacked.StackedRun(config, lambda: [Demand(3)], teller(rows), lambda: False,
+                                            lambda state: None, lambda outcome: None)
+                   for config, rows in zip(members, told, strict=True)]
         train_stacked.train(stacked, data.load(members[0], settings), way=way)
         return told
 
     members = [WORDS.with_(l2=l2, dropout=dropout) for l2, dropout in ((1e-3, 0.3), (1e-2, 0.0))]
     others = [config.with_(l2=config.l2 / 3, **change) for config in members]
-    reference = curves(others, Stack)
-    courses = Courses()
+    reference = curves(others, StackedSession)
+    courses = GraphCache()
     curves(members, courses.stack)
     monkeypatch.setattr(graph_loop.Looped, "batch", lambda *_: pytest.fail("traced again"))
     assert curves(others, courses.stack) == reference

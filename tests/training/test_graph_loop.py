@@ -64,7 +64,7 @@ def curve(config: RunConfig, settings: Settings, way, epochs: int) -> np.ndarray
 def test_gradients_of_one_step_are_those_of_dense(name, settings):
     config = KINDS[name]
     prepared = data.load(config, settings)
-    course = graph_loop.Course(config, prepared)
+    course = graph_loop.TrainingSession(config, prepared)
     x, y = course.model.batch(tf.constant(0))
     dense = prepared.train.x.take(fit_order(len(prepared.train), config.seed)[:config.batch_size]).dense()
 
@@ -81,7 +81,7 @@ def test_gradients_of_one_step_are_those_of_dense(name, settings):
         reference_loss = keras_way.compute_loss(x=None, y=y, y_pred=keras_way(dense, training=True))
     reference = tape.gradient(reference_loss, keras_way.trainable_variables)
     assert float(loss) == pytest.approx(float(reference_loss), rel=1e-6)
-    # As one vector: a bias before batch normalisation has no gradient but rounding.
+    # As one vector: a bias before batch normalization has no gradient but rounding.
     ours, reference = (np.concatenate([np.ravel(part) for part in parts]) for parts in (ours, reference))
     assert np.linalg.norm(ours - reference) <= 1e-6 * np.linalg.norm(reference)
 
@@ -89,21 +89,21 @@ def test_gradients_of_one_step_are_those_of_dense(name, settings):
 @pytest.mark.parametrize("name", KINDS)
 def test_whole_curves_agree_in_double_precision(name, settings, doubles):
     config = KINDS[name]
-    ours, reference = (curve(config, settings, way, 4) for way in (graph_loop.Course, plain.Course))
+    ours, reference = (curve(config, settings, way, 4) for way in (graph_loop.TrainingSession, plain.TrainingSession))
     assert np.abs(ours - reference).max() < 1e-9
 
 
 @pytest.mark.parametrize("name", ["16-16 rmsprop", "16-16 adam", "l1 and l2", "dropout"])
 def test_small_networks_agree_in_single_precision_over_five_epochs(name, settings):
     config = KINDS[name]
-    ours, reference = (curve(config, settings, way, 5) for way in (graph_loop.Course, plain.Course))
+    ours, reference = (curve(config, settings, way, 5) for way in (graph_loop.TrainingSession, plain.TrainingSession))
     assert np.abs(ours - reference).max() < 1e-5
 
 
 def test_the_trained_network_is_saved_and_opened_by_plain_keras(settings, tmp_path: Path):
     config = KINDS["16-16 adam"]
     prepared = data.load(config, settings)
-    course = graph_loop.Course(config, prepared)
+    course = graph_loop.TrainingSession(config, prepared)
     course.model.fit(course.dataset(), epochs=2, verbose=0, shuffle=False)
     assert type(course.network) is keras.Sequential
     course.network.save(tmp_path / "model.keras")
@@ -126,7 +126,7 @@ def test_how_inputs_are_multiplied_is_chosen_by_size_and_device(config, device, 
 def test_on_a_graphics_card_reviews_are_multiplied_as_dense_rows_with_the_same_result(words, settings):
     config = KINDS["16-16 adam"].with_(num_words=words)
     prepared = data.load(config, settings)
-    ours, reference = (graph_loop.Course(config, prepared, device) for device in ("gpu:0", "cpu"))
+    ours, reference = (graph_loop.TrainingSession(config, prepared, device) for device in ("gpu:0", "cpu"))
     for course in (ours, reference):
         course.model.fit(course.dataset(), epochs=1, verbose=0, shuffle=False)
     assert ours.measure("validation") == pytest.approx(reference.measure("validation"), abs=1e-6)
@@ -134,7 +134,7 @@ def test_on_a_graphics_card_reviews_are_multiplied_as_dense_rows_with_the_same_r
 
 def test_reviews_lie_on_a_graphics_card_as_a_bit_a_word_and_leave_as_the_multi_hot_rows(settings):
     config = RunConfig(num_words=1_003, train_samples=300, batch_size=128)
-    course = graph_loop.Course(config, data.load(config, settings), "gpu:0")
+    course = graph_loop.TrainingSession(config, data.load(config, settings), "gpu:0")
     x, _ = course.model.batch(tf.constant(2))
     rows = data.load(config, settings).train.x.take(fit_order(300, config.seed)[256:])
     assert np.array_equal(x.numpy(), rows.dense()) and x.shape == (44, 1_003)
@@ -165,7 +165,7 @@ def test_calls_on_a_graphics_card_are_short_for_every_size_of_network():
 
 def test_small_batches_of_many_words_keep_no_transposes_and_give_the_same(settings):
     config = RunConfig(num_words=3_000, train_samples=500, batch_size=16, l2=1e-3)
-    course = graph_loop.Course(config, data.load(config, settings))
+    course = graph_loop.TrainingSession(config, data.load(config, settings))
     assert len(course.model._held) == 2  # labels and matrices
-    ours, reference = (curve(config, settings, way, 2) for way in (graph_loop.Course, plain.Course))
+    ours, reference = (curve(config, settings, way, 2) for way in (graph_loop.TrainingSession, plain.TrainingSession))
     assert np.abs(ours - reference).max() < 1e-5

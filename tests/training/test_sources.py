@@ -14,7 +14,7 @@ from explorer.config.run_config import Demand, RunConfig
 from explorer.config.settings import Settings
 from explorer.lessons import reference_curves
 from explorer.lessons.reference_curves import Published
-from explorer.training.graph_cache import Courses
+from explorer.training.graph_cache import GraphCache
 from explorer.training.train import train
 
 # How far a best validation value may lie from the published one, as it was published, and a best epoch where the
@@ -42,7 +42,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def curve() -> Iterator[Curve]:
     """Trains a run; the graph of a shape and the rows of a data set serve all tests that want them."""
-    courses, libraries = Courses(), {}
+    courses, libraries = GraphCache(), {}
 
     def trained(config: RunConfig, settings: Settings, epochs: int) -> pd.DataFrame:
         rows: list[dict] = []

@@ -55,7 +55,7 @@ class Watched:
         self.scores: list[dict] = []
         self.ends: list[str] = []
         self.states: list[State] = []
-        self.member = train_stacked.Member(
+        self.member = train_stacked.StackedRun(
             config, lambda: [demand], self.emit, lambda: stop_after is not None and len(self.epochs) >= stop_after,
             self.states.append, lambda outcome: self.ends.append((outcome.reason, outcome.state.epoch)))
 
@@ -70,7 +70,7 @@ class Watched:
 def alone(config: RunConfig, settings: Settings, demand: Demand) -> Watched:
     watched = Watched(config, demand)
     train(config, data.load(config, settings), lambda: [demand], watched.emit, lambda: False, watched.states.append,
-          way=graph_loop.Course)
+          way=graph_loop.TrainingSession)
     return watched
 
 
@@ -163,4 +163,4 @@ def test_a_grid_is_divided_evenly_among_the_places_that_are_free():
 
     assert sizes(8, 2) == [4, 4] and sizes(9, 2) == [4, 5] and sizes(8, 1) == [8]
     assert sizes(1, 2) == [1] and sizes(3, 2) == [3], "too few to be divided"
-    assert max(sizes(64, 2)) <= stacking.MOST_MEMBERS
+    assert max(sizes(64, 2)) <= stacking.MAX_MEMBERS

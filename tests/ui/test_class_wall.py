@@ -13,7 +13,7 @@ from hypothesis import strategies as some
 from explorer.config import labels
 from explorer.config.run_config import Demand, RunConfig
 from explorer.engine import recent_runs
-from explorer.engine.recent_runs import Everybody, Point
+from explorer.engine.recent_runs import Point, RecentRuns
 from explorer.i18n import LANGUAGES, count, say
 from explorer.store.store import FINISHED, RunStore
 from explorer.ui.charts import class_wall as class_wall_chart
@@ -42,9 +42,9 @@ def train(store: RunStore, config: RunConfig, attempt: int, *values: float, firs
         store.write_epoch(identify(config), attempt, {"epoch": epoch, "val_crossentropy": value, "seconds": 0.1})
 
 
-def of(store: RunStore) -> Everybody:
+def of(store: RunStore) -> RecentRuns:
     clock = iter(range(0, 10_000, 100))
-    return Everybody(store.latest, identify, lambda: next(clock))
+    return RecentRuns(store.latest, identify, lambda: next(clock))
 
 
 # -- what is read --------------------------------------------------------------------------------------------
@@ -90,10 +90,10 @@ def test_of_what_is_over_nothing_is_read_again(store):
 
 def test_however_many_look_the_store_is_asked_once_a_second():
     asked, now = [], [0.0]
-    found = Everybody(lambda most, held: asked.append(most) or [], identify, lambda: now[0])
+    found = RecentRuns(lambda most, held: asked.append(most) or [], identify, lambda: now[0])
     for _ in range(50):
         found.points()
-    assert asked == [recent_runs.MOST_RUNS]
+    assert asked == [recent_runs.MAX_RUNS]
     now[0] = 1.0
     found.points()
     assert len(asked) == 2

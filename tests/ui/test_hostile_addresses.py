@@ -102,7 +102,7 @@ def test_whatever_an_address_holds_is_read_as_something_sound(pairs, twice):
             wanted.append((config, found.demand))
     if link.lesson:
         available(link.lesson, link.part, SETTINGS, link.seed)
-    assert len(wanted) <= 1 + comparison.MOST_RUNS + sweep.MOST_RUNS
+    assert len(wanted) <= 1 + comparison.MAX_RUNS + sweep.MAX_RUNS
     for config, demand in wanted:
         assert problems(config, demand, SETTINGS) == []
     # What it comes to can be said again, and stays what it is.

@@ -7,7 +7,7 @@ import time
 import pytest
 
 from explorer.analysis import comparison
-from explorer.analysis.comparison import Entry
+from explorer.analysis.comparison import ComparedRun
 from explorer.config.run_config import Demand, RunConfig
 from explorer.config.url_params import query
 from explorer.engine.run_view import DONE
@@ -21,7 +21,8 @@ MINE = RunConfig(dataset="digits", hidden=(7,), dropout=0.25, validation=0.3, op
                  batch_size=64, seed=11)
 OTHER = RunConfig(dataset="digits", hidden=(9,), seed=12)
 WANTED = Demand(30, patience=3)
-ADDRESS = query(MINE, WANTED) | {"compare": comparison.text([Entry(OTHER, Demand(2)), Entry(MINE, WANTED, colour=1)])}
+ADDRESS = query(MINE, WANTED) | {"compare": comparison.text(
+    [ComparedRun(OTHER, Demand(2)), ComparedRun(MINE, WANTED, color=1)])}
 
 
 @pytest.fixture
@@ -135,7 +136,7 @@ def test_leaving_a_lesson_gives_settings_and_comparison_back(page, name):  # noq
     assert at.session_state["validation"] == "test" and dict(at.query_params) != before
     _open(at, "")
     assert dict(at.query_params) == before
-    assert at.session_state["compared"] == [Entry(OTHER, Demand(2)), Entry(MINE, WANTED, colour=1)]
+    assert at.session_state["compared"] == [ComparedRun(OTHER, Demand(2)), ComparedRun(MINE, WANTED, color=1)]
     assert {key: at.session_state[key] for key in view} == view
     assert not any(at.session_state[f"compared_{switch}"] for switch in ("panels", "log_x", "log_y", "printed"))
     # The controls hold still.
@@ -164,7 +165,7 @@ def test_from_lesson_to_lesson_and_out_leads_back_to_where_one_began(page):  # n
 
 
 def test_runs_of_ones_own_are_not_lost_in_a_lesson(page, lesson):  # noqa: F811
-    at = sound(page.open(query(OTHER, Demand(2)) | {"compare": comparison.text([Entry(OTHER, Demand(2))])}))
+    at = sound(page.open(query(OTHER, Demand(2)) | {"compare": comparison.text([ComparedRun(OTHER, Demand(2))])}))
     _open(at, "dropout")
     sound(at.toggle(key="predict").set_value(False).run())
     # One is compared, another is trained and not compared; the lesson's own are found in the lesson.

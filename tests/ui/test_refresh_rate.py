@@ -78,7 +78,7 @@ def test_one_is_drawn_after_another():
 
 
 def test_nobody_waits_for_ever_behind_a_drawing_that_hangs(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(refresh_rate, "LONGEST_WAIT", 0.05)
+    monkeypatch.setattr(refresh_rate, "MAX_WAIT", 0.05)
     measured, drawn, over = Pace(), threading.Event(), threading.Event()
 
     def hang() -> None:

@@ -56,10 +56,10 @@ def test_a_vector_whose_words_are_not_known_has_its_picture():
 def test_a_digit_before_and_after_differs_in_the_scale_alone(sample, language):
     side = len(sample.pixels)
     before, after = (_sound(samples_chart.image(side, sample.scale, scaled, language)) for scaled in (False, True))
-    colours = [made["layer"][1]["encoding"]["color"] for made in (before, after)]
-    assert [colour["field"] for colour in colours] == ["before", "after"]
-    assert [colour["scale"]["domain"] for colour in colours] == [[0, sample.scale], [0, 1]]
-    assert colours[0]["scale"]["range"] == colours[1]["scale"]["range"]
+    colors = [made["layer"][1]["encoding"]["color"] for made in (before, after)]
+    assert [color["field"] for color in colors] == ["before", "after"]
+    assert [color["scale"]["domain"] for color in colors] == [[0, sample.scale], [0, 1]]
+    assert colors[0]["scale"]["range"] == colors[1]["scale"]["range"]
     rows = samples_chart.image_frame(sample)
     assert len(rows) == side * side
     assert np.allclose(rows["after"] * sample.scale, rows["before"])

@@ -40,7 +40,7 @@ SPECS = {
     "strip": lambda language: prediction_chart.strip(20, "#3987e5", language),
     "guesses": lambda language: prediction_chart.laid_over(
         curves.spec(curves.curves("crossentropy", 20, language=language)), [(3, "#3987e5"), (18, "#d9822b")], language,
-        is_labelled=True),
+        is_labeled=True),
     "vector": lambda language: samples_chart.spec(samples_chart.vector(10_000, language)),
     **{f"image {side} {scaled}": lambda language, side=side, top=top, scaled=scaled: samples_chart.spec(
         samples_chart.image(side, top, scaled, language))

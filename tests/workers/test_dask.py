@@ -27,15 +27,15 @@ from explorer.i18n import translated
 from explorer.store import checkpoints
 from explorer.store.store import RunStore
 from explorer.workers import remote_store
-from explorer.workers.channel import Line
+from explorer.workers.channel import WorkerChannel
 from explorer.workers.dask import client as dask_client
 from explorer.workers.dask import remote as dask_remote
-from explorer.workers.dask.client import Cluster
-from explorer.workers.dask.job import Assignment
+from explorer.workers.dask.client import DaskCluster
+from explorer.workers.dask.job import DaskJob
 from explorer.workers.dask.mailbox import Inbox, Outbox
 from explorer.workers.devices import Gpu, Hardware
 from explorer.workers.trainer import job_of
-from tests._dask import DaskCluster
+from tests._dask import LocalCluster
 from tests._server import descendants, free_port, outliving
 from tests.engine.test_engine import ended, numbers, wait_for
 
@@ -88,7 +88,7 @@ def test_no_folder_and_no_password_of_the_pages_machine_goes_to_a_cluster(tmp_pa
     store.request(RUN_ID, CONFIG, Demand(3), {})
     settings = Settings(home=tmp_path, store="postgresql://user:secret@host/name")
     job = remote_store.brief(job_of([run := store.claim("test")], "cpu", "CPU", 1, settings), [run], store)
-    sent = json.dumps(Assignment(None, job, "topic").order)
+    sent = json.dumps(DaskJob(None, job, "topic").order)
     assert RUN_ID in sent and "secret" not in sent and "postgresql" not in sent and str(tmp_path) not in sent
 
 
@@ -98,8 +98,8 @@ def test_what_a_reporter_tells_stands_in_the_store_as_if_it_had_been_written_the
     run = store.claim("test")
     job = remote_store.brief(job_of([run], "cpu", "CPU", 1, Settings(home=tmp_path)), [run], store)
     ours, theirs = socket.socketpair()
-    told = Line(theirs)
-    away = remote_store.Reporter(job, told)
+    told = WorkerChannel(theirs)
+    away = remote_store.RemoteStore(job, told)
     assert away.run(RUN_ID).demands == (Demand(3),) and away.epochs(RUN_ID) == []
     away.write_device(RUN_ID, 1, "CPU (1 core)", 1)
     for epoch, loss in ((1, 0.5), (2, float("nan"))):
@@ -127,7 +127,7 @@ def test_a_message_larger_than_the_line_holds_arrives_as_a_whole():
     ours.setblocking(True)  # whatever the default is at this moment
     with subprocess.Popen(["wc", "-c"], stdin=ours, stdout=subprocess.PIPE, text=True) as reader:
         ours.close()
-        Line(theirs).tell({"text": "x" * 3_000_000})
+        WorkerChannel(theirs).tell({"text": "x" * 3_000_000})
         theirs.close()
         assert int(reader.stdout.read()) == 3_000_013
 
@@ -172,7 +172,7 @@ def test_without_distributed_it_is_said_what_to_install(settings, monkeypatch):
 
 def test_the_page_shows_one_card_for_all_that_are_offered():
     def worker(offers, cards=()):
-        return dask_client.Worker("tcp://x:1", "", offers, Hardware("A CPU", 8, 16_000, tuple(cards)))
+        return dask_client.DaskWorkerInfo("tcp://x:1", "", offers, Hardware("A CPU", 8, 16_000, tuple(cards)))
 
     cpu, gpu = worker({"TRAIN": 1}), worker({"TRAIN": 1, "GPU": 1}, [Gpu(0, "H100", 81_920)])
     assert dask_client.merged([cpu, cpu]).names == ["cpu"] and "2 × A CPU" in dask_client.merged([cpu, cpu]).cpu
@@ -183,7 +183,7 @@ def test_the_page_shows_one_card_for_all_that_are_offered():
 
 def test_a_scheduler_that_does_not_answer_is_said_in_both_languages(settings, monkeypatch):
     monkeypatch.setattr(dask_client, "CONNECT_SECONDS", 0.2)
-    monkeypatch.setattr("explorer.engine.engine.LONGEST_PAUSE", 0.1)
+    monkeypatch.setattr("explorer.engine.engine.MAX_PAUSE", 0.1)
     address = f"tcp://127.0.0.1:{free_port()}"
     engine = Engine(replace(settings, scheduler=address))
     try:
@@ -200,8 +200,8 @@ def test_a_scheduler_that_does_not_answer_is_said_in_both_languages(settings, mo
 
 
 @pytest.fixture(scope="module")
-def cluster_of_two(tmp_path_factory) -> Iterator[DaskCluster]:
-    made = DaskCluster(tmp_path_factory.mktemp("dask"))
+def cluster_of_two(tmp_path_factory) -> Iterator[LocalCluster]:
+    made = LocalCluster(tmp_path_factory.mktemp("dask"))
     made.start_scheduler()
     made.start_worker("a")
     made.start_worker("b")
@@ -336,7 +336,7 @@ def test_encrypted_a_dead_child_is_said_other_data_are_refused_and_closing_leave
     everybody = {"DASK_DISTRIBUTED__COMM__TLS__CA_FILE": authority} | {
         f"DASK_DISTRIBUTED__COMM__TLS__{role}__{what.upper()}": mine[what] for role in ("SCHEDULER", "WORKER")
         for what in mine}
-    made = DaskCluster(tmp_path / "dask", everybody)
+    made = LocalCluster(tmp_path / "dask", everybody)
     data_dir = tmp_path / "data"
     data_dir.mkdir()
     (data_dir / "mnist.npz").write_bytes(b"not what Keras has")
@@ -374,7 +374,7 @@ def test_encrypted_a_dead_child_is_said_other_data_are_refused_and_closing_leave
 def test_jobs_that_cannot_be_given_are_said_to_be_lost_when_the_cluster_ends(settings, monkeypatch):
     monkeypatch.setattr(dask_client, "CONNECT_SECONDS", 0.2)
     heard = []
-    line = Cluster(replace(settings, scheduler=f"tcp://127.0.0.1:{free_port()}"), heard.append)
+    line = DaskCluster(replace(settings, scheduler=f"tcp://127.0.0.1:{free_port()}"), heard.append)
     wait_for(lambda: heard)
     assert heard[0]["event"] == "died" and not line.say(do="stop", run_id=RUN_ID, attempt=1)
     line.close()

@@ -76,7 +76,8 @@ def test_where_processes_cannot_be_forked_children_are_fresh_and_do_the_same(tmp
 # The data are prepared when a file is there.
 PREPARING = """
 import os, time
-from explorer import data, worker
+from explorer import data
+from explorer.workers import fork_server as worker
 prepare = data.Library.prepare
 def when_told(library, dataset):
     while not os.path.exists({go!r}):

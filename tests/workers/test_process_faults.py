@@ -15,8 +15,8 @@ import pytest
 from explorer.config.run_config import Demand, RunConfig
 from explorer.config.settings import Settings
 from explorer.engine.engine import Engine
-from explorer.engine.run_view import DONE, View
-from explorer.engine.watchdog import MOST_AT_ONCE, Silence
+from explorer.engine.run_view import DONE, RunView
+from explorer.engine.watchdog import MAX_AT_ONCE, StallTimer
 from explorer.workers import trainer
 from explorer.workers.priority import NICENESS
 from tests.engine.test_engine import CONFIG, LONG, alive, ended, in_the_middle, numbers, wait_for
@@ -53,10 +53,10 @@ def setting(engine: Engine) -> Iterator:
 
 
 @pytest.fixture
-def neighbour(engine: Engine, request: pytest.FixtureRequest) -> Iterator[str]:
+def neighbor(engine: Engine, request: pytest.FixtureRequest) -> Iterator[str]:
     """A run in the other place, which is not to notice anything."""
     config = CONFIG.with_(seed=1_000 + len(request.node.name), batch_size=8)
-    run_id = engine.submit(config, Demand(epochs=engine.settings.max_epochs), "neighbour")
+    run_id = engine.submit(config, Demand(epochs=engine.settings.max_epochs), "neighbor")
     in_the_middle(engine, run_id, 2)
     yield run_id
     engine.stop(run_id)
@@ -71,7 +71,7 @@ def goes_on(engine: Engine, run_id: str, attempt: int = 1) -> None:
     assert run.attempt == attempt and run.status in ("running", "finished")
 
 
-def continues_to_the_same_curve(engine: Engine, undisturbed: Engine, config: RunConfig, before: View) -> None:
+def continues_to_the_same_curve(engine: Engine, undisturbed: Engine, config: RunConfig, before: RunView) -> None:
     """Continue goes on from what was reached, and the whole is what it would have been without the fault."""
     assert [row["epoch"] for row in before.epochs] == list(range(1, before.reached + 1))
     more = Demand(epochs=before.reached + 2)
@@ -93,7 +93,7 @@ def test_what_trains_steps_back_for_the_page(engine):
     engine.stop(run_id)
 
 
-def test_a_killed_child_ends_its_own_run_only(engine, undisturbed, neighbour):
+def test_a_killed_child_ends_its_own_run_only(engine, undisturbed, neighbor):
     config = CONFIG.with_(seed=1)
     run_id = engine.submit(config, LONG)
     os.kill(in_the_middle(engine, run_id), signal.SIGKILL)
@@ -101,11 +101,11 @@ def test_a_killed_child_ends_its_own_run_only(engine, undisturbed, neighbour):
     assert view.state == "failed" and view.reached >= 5
     assert view.run.message == ("The training process was killed (signal 9, SIGKILL). Every finished epoch is kept; "
                                 "Continue goes on from there.")
-    goes_on(engine, neighbour)
+    goes_on(engine, neighbor)
     continues_to_the_same_curve(engine, undisturbed, config, view)
 
 
-def test_a_child_that_hangs_is_ended_though_nobody_stops_it(engine, undisturbed, neighbour, setting):
+def test_a_child_that_hangs_is_ended_though_nobody_stops_it(engine, undisturbed, neighbor, setting):
     config = CONFIG.with_(seed=2)
     run_id = engine.submit(config, LONG)
     pid = in_the_middle(engine, run_id)
@@ -116,7 +116,7 @@ def test_a_child_that_hangs_is_ended_though_nobody_stops_it(engine, undisturbed,
     assert view.state == "failed" and view.reached >= 5
     assert view.run.message == ("Training showed no sign of going on for 2 seconds and was ended. Every finished epoch "
                                 "is kept; Continue goes on from there.")
-    goes_on(engine, neighbour)
+    goes_on(engine, neighbor)
     setting()
     continues_to_the_same_curve(engine, undisturbed, config, view)
 
@@ -127,8 +127,8 @@ def test_a_child_that_hangs_is_ended_though_nobody_stops_it(engine, undisturbed,
     (300, 2.0, "Training hung in the middle of writing an epoch, which for 2 seconds kept all others from writing "
                "theirs, and was ended.")])
 def test_a_child_that_hangs_while_it_writes_keeps_nobody_from_writing(
-        engine, undisturbed, neighbour, setting, monkeypatch, silent, holding, why):
-    monkeypatch.setattr("explorer.engine.jobs.MOST_HOLDING_SECONDS", holding)
+        engine, undisturbed, neighbor, setting, monkeypatch, silent, holding, why):
+    monkeypatch.setattr("explorer.engine.jobs.MAX_HOLDING_SECONDS", holding)
     config = CONFIG.with_(seed=30 + silent)
     run_id = engine.submit(config, LONG)
     pid = in_the_middle(engine, run_id)
@@ -151,7 +151,7 @@ def test_a_child_that_hangs_while_it_writes_keeps_nobody_from_writing(
     assert view.state == "failed" and view.reached >= 5 and not alive(pid)
     assert view.run.message == f"{why} Every finished epoch is kept; Continue goes on from there."
     setting()  # what starts now may be silent for longer than that on a busy machine
-    goes_on(engine, neighbour)
+    goes_on(engine, neighbor)
     assert ended(engine, other, Demand(epochs=2)).state == DONE
     continues_to_the_same_curve(engine, undisturbed, config, view)
 
@@ -206,7 +206,7 @@ def test_a_run_that_takes_more_memory_than_it_may_is_told_so(engine, setting):
 
 
 @pytest.mark.skipif(not hasattr(resource, "prlimit"), reason="needs Linux's limits for another process")
-def test_a_child_that_gets_no_memory_says_so_in_words(engine, neighbour):
+def test_a_child_that_gets_no_memory_says_so_in_words(engine, neighbor):
     first = engine.submit(LARGE.with_(hidden=(16,)), LONG)
     pid = in_the_middle(engine, first)
     # The system itself gives it no more than it has.
@@ -219,7 +219,7 @@ def test_a_child_that_gets_no_memory_says_so_in_words(engine, neighbour):
     view = ended(engine, run_id, Demand(epochs=3))
     assert view.state == "failed"
     assert view.run.message == ("The device ran out of memory: use fewer units, fewer words or a smaller batch size.")
-    goes_on(engine, neighbour)
+    goes_on(engine, neighbor)
 
 
 def _with_another_worker(engine: Engine) -> None:
@@ -268,7 +268,7 @@ def test_a_clock_that_is_set_back_changes_neither_order_nor_numbers(engine, undi
 
 def test_silence_is_counted_while_somebody_looks():
     now = [0.0]
-    silence = Silence(clock=lambda: now[0])
+    silence = StallTimer(clock=lambda: now[0])
 
     def look(seconds: float, sign: str, job: int = 1) -> float:
         now[0] += seconds
@@ -277,7 +277,7 @@ def test_silence_is_counted_while_somebody_looks():
     assert [look(1, "epoch 1"), look(1, "epoch 1"), look(2, "epoch 1")] == [0, 1, 3]
     assert [look(1, "epoch 2"), look(1, "epoch 2")] == [0, 1]
     # The whole machine was asleep: nobody could have shown anything.
-    assert look(10_000, "epoch 2") == 1 + MOST_AT_ONCE
+    assert look(10_000, "epoch 2") == 1 + MAX_AT_ONCE
     assert look(1, "epoch 2", job=2) == 0
     # Another was in its way.
     now[0] += 3

@@ -22,8 +22,8 @@ from explorer.ui.charts.theme import fitted, without_data
 WORST = 1.5
 
 REGULARIZERS = ("none", "l1", "l2", "l1_l2")
-# Not those of the runs in a comparison, where a colour means one run; readable on white and on near-black alike.
-COLOURS = ("#8a8f98", "#e0652f", "#3987e5", "#a05be0")
+# Not those of the runs in a comparison, where a color means one run; readable on white and on near-black alike.
+COLORS = ("#8a8f98", "#e0652f", "#3987e5", "#a05be0")
 SHAPES = ("circle", "diamond")
 DARK_INK, LIGHT_INK = "#14181f", "#f4f6f9"
 # Pixels, of all of it: on a telephone the legends take more of them.
@@ -164,10 +164,10 @@ def chart(language: str = "en") -> alt.LayerChart:
     marks = base.mark_point(filled=True, size=110, cursor="pointer", strokeWidth=0).encode(
         color=alt.Color("regularizer:N", title=say("control.regularizer", language),
                         legend=alt.Legend(orient="top", **legend),
-                        scale=alt.Scale(domain=regularizers, range=list(COLOURS))),
+                        scale=alt.Scale(domain=regularizers, range=list(COLORS))),
         shape=alt.Shape("dropout:N", title=None,
                         # Below, for on a telephone there is no room for two beside one another.
-                        legend=alt.Legend(orient="bottom", symbolFillColor=COLOURS[0], **legend),
+                        legend=alt.Legend(orient="bottom", symbolFillColor=COLORS[0], **legend),
                         scale=alt.Scale(domain=dropouts, range=list(SHAPES))),
         opacity=alt.condition("datum.is_live", alt.value(0.4), alt.value(0.9)),
         tooltip=tooltip).add_params(clicked)

@@ -1,4 +1,4 @@
-"""Charts of a comparison: many runs in one picture, colour for the run, solid for training, dashed for validation."""
+"""Charts of a comparison: many runs in one picture, color for the run, solid for training, dashed for validation."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from explorer.ui.charts.curves import DASHES, HEIGHT, part_names, ticks
 from explorer.ui.charts.theme import distinct, fitted, without_data
 
 # Eight that can be told apart, readable on white and on near-black alike; the first is that of a single run.
-COLOURS = ("#3987e5", "#d9822b", "#2f9e5b", "#d0508a", "#8f6be0", "#17a3b0", "#a98a1f", "#8a8f98")
-RULE_COLOUR = "#888888"
-PUBLISHED_COLOUR = "#8c8c8c"
+COLORS = ("#3987e5", "#d9822b", "#2f9e5b", "#d0508a", "#8f6be0", "#17a3b0", "#a98a1f", "#8a8f98")
+RULE_COLOR = "#888888"
+PUBLISHED_COLOR = "#8c8c8c"
 # More names than this would lie over one another; pointing at an epoch tells all of them.
-MOST_NAMED = 2
+MAX_NAMED = 2
 # A curve that the legend has not singled out stays in sight.
 FADED = 0.12
 PANEL_HEIGHT = 240
@@ -46,10 +46,10 @@ WIDTHS = (1, 3, 5, 9, 15)
 
 @dataclass(frozen=True)
 class Line:
-    """A run as the chart names and colours it."""
+    """A run as the chart names and colors it."""
 
     name: str
-    colour: int
+    color: int
 
 
 def columns(measure: str, sides: str = "both") -> list[str]:
@@ -201,8 +201,8 @@ def chart(lines: Sequence[Line], measure: str, epochs: int, classes: int = 2, lo
     y_axis = _y_axis("loss" if printed and measure == "crossentropy" else measure, classes, log_y, span, language)
     y = alt.Y("value:Q", **y_axis)
     names = [line.name for line in lines]
-    colour = alt.Color("run:N", title=None, sort=None,
-                       scale=alt.Scale(domain=names, range=[COLOURS[line.colour] for line in lines]),
+    color = alt.Color("run:N", title=None, sort=None,
+                       scale=alt.Scale(domain=names, range=[COLORS[line.color] for line in lines]),
                        legend=alt.Legend(orient="bottom", columns=1, symbolType="stroke", symbolStrokeWidth=3,
                                          labelLimit={"expr": "max(width - 20, 100)"},
                                          labelFontSize=_font_size(names)))
@@ -221,20 +221,20 @@ def chart(lines: Sequence[Line], measure: str, epochs: int, classes: int = 2, lo
     dashes = alt.StrokeDash("part:N", title=None,
                             scale=alt.Scale(domain=list(said.values()), range=list(DASHES.values())),
                             legend=alt.Legend(orient="top", symbolStrokeWidth=2.2, symbolSize=400, symbolType="stroke"))
-    drawn = long().mark_line(strokeWidth=2).encode(y=y, color=colour, opacity=shown, detail="key:N")
+    drawn = long().mark_line(strokeWidth=2).encode(y=y, color=color, opacity=shown, detail="key:N")
     layers: list[Any] = [drawn.encode(strokeDash=dashes) if measure in TWO_SIDED else drawn]
     if bands:
         for number, line in enumerate(lines):
             for part in parts:
                 low, high = f"{part}low{number}", f"{part}high{number}"
                 kept = f"isValid(datum['{low}'])" + (f" && datum['{low}'] > 0" if log_y else "")
-                layers.insert(0, base.transform_filter(kept).mark_area(opacity=0.16, color=COLOURS[line.colour]).encode(
+                layers.insert(0, base.transform_filter(kept).mark_area(opacity=0.16, color=COLORS[line.color]).encode(
                     y=alt.Y(f"{low}:Q", **y_axis), y2=alt.Y2(high)))
     near = alt.selection_point(name="near", fields=["epoch"], nearest=True, on="pointermove", clear="pointerout",
                                empty=False)
     number_format = ".1%" if measure in SHARES else ".4f"
     words = {part: f", {name}" if measure in TWO_SIDED else "" for part, name in said.items()}
-    hover = base.mark_rule(color=RULE_COLOUR).encode(
+    hover = base.mark_rule(color=RULE_COLOR).encode(
         opacity=alt.OpacityValue(**alt.condition(near, alt.value(0.5), alt.value(0))),
         tooltip=[alt.Tooltip("epoch:Q", title=say("metric.epoch", language)),
                  *(alt.Tooltip(f"{part}{number}:Q", title=f"{line.name}{words[part]}", format=number_format)
@@ -245,7 +245,7 @@ def chart(lines: Sequence[Line], measure: str, epochs: int, classes: int = 2, lo
     layers[-1] = layers[-1].add_params(chosen)
     if measure in TWO_SIDED:
         for number, name in enumerate(published):
-            layers[:0] = _published(base, number, name, parts, y_axis, len(published) <= MOST_NAMED)
+            layers[:0] = _published(base, number, name, parts, y_axis, len(published) <= MAX_NAMED)
     around = AXIS_HEIGHT + len(lines) * ROW_HEIGHT + (TOP_HEIGHT if measure in TWO_SIDED else 0)
     return alt.layer(
         *layers, hover, encoding=alt.SharedEncoding(x=x), height=height + around, width="container", autosize=fitted())
@@ -274,17 +274,17 @@ def _y_axis(measure: str, classes: int, log: bool, span: tuple[float, float] | N
 
 def _published(base: alt.Chart, number: int, name: str, parts: Sequence[str],
                y_axis: dict[str, Any], named: bool) -> list[alt.Chart]:
-    """The lines of a source, thin and grey, so that they are never taken for a run, and the source's name at the end of
+    """The lines of a source, thin and gray, so that they are never taken for a run, and the source's name at the end of
     one of them."""
     found = []
     # Each has the dash of its side, and no part in the legends.
     for part in parts:
         line, dash = f"p{part}{number}", DASHES[_NAMES[part]]
         kept = base.transform_filter(f"isValid(datum['{line}'])").encode(y=alt.Y(f"{line}:Q", **y_axis))
-        found.append(kept.mark_line(strokeWidth=1.2, color=PUBLISHED_COLOUR, strokeDash=dash, aria=False))
+        found.append(kept.mark_line(strokeWidth=1.2, color=PUBLISHED_COLOR, strokeDash=dash, aria=False))
     if named:
         last = kept.transform_joinaggregate(last="max(epoch)").transform_filter("datum.epoch == datum.last")
-        found.append(last.mark_text(align="right", baseline="bottom", dy=-3, fontSize=10, color=PUBLISHED_COLOUR,
+        found.append(last.mark_text(align="right", baseline="bottom", dy=-3, fontSize=10, color=PUBLISHED_COLOR,
                                     aria=False).encode(text=alt.TextValue(name)))
     return found
 

@@ -1,4 +1,4 @@
-"""Charts: a tidy history to Altair. Colour is the run, a solid line training, a dashed one validation."""
+"""Charts: a tidy history to Altair. Color is the run, a solid line training, a dashed one validation."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from explorer.i18n import say
 from explorer.ui.charts.theme import without_data
 
 # Readable on white and on near-black alike.
-RUN_COLOUR = "#3987e5"
-MARK_COLOUR = "#d9822b"
-STOP_COLOUR = "#888888"
+RUN_COLOR = "#3987e5"
+MARK_COLOR = "#d9822b"
+STOP_COLOR = "#888888"
 DASHES = {"training": [1, 0], "validation": [6, 4]}
 HEIGHT = 360
 # With more epochs than this, a dot an epoch hides the line.
-MOST_DOTS = 60
+MAX_DOTS = 60
 
 # The cross-entropy axis starts out this high, for two classes and for more, so that it seldom has to grow:
 # guessing costs ln 2 = 0.69 with two classes and ln 10 = 2.30 with ten.
@@ -88,13 +88,13 @@ def curves(metric: str, epochs: int, classes: int = 2, language: str = "en",
         scale = alt.Scale(domain=alt.DomainUnionWith(unionWith=[0.0, START[classes == 2]]), nice=True)
         axis = alt.Axis(format="~g", tickCount=6)
     base = alt.Chart(alt.NamedData(DATA))
-    gap = base.mark_area(color=RUN_COLOUR, opacity=0.14).encode(
+    gap = base.mark_area(color=RUN_COLOR, opacity=0.14).encode(
         y=alt.Y(f"{train}:Q", title=title, scale=scale, axis=axis), y2=alt.Y2(val))
     lines = (
         base.transform_fold([train, val], as_=["key", "value"])
         .transform_calculate(part=f"datum.key == '{train}' ? '{parts[0]}' : '{parts[1]}'")
-        .mark_line(color=RUN_COLOUR, strokeWidth=2.2,
-                   point=alt.OverlayMarkDef(size=22, color=RUN_COLOUR) if epochs <= MOST_DOTS else False)
+        .mark_line(color=RUN_COLOR, strokeWidth=2.2,
+                   point=alt.OverlayMarkDef(size=22, color=RUN_COLOR) if epochs <= MAX_DOTS else False)
         .encode(
             y=alt.Y("value:Q", title=title, scale=scale),
             strokeDash=alt.StrokeDash(
@@ -103,21 +103,21 @@ def curves(metric: str, epochs: int, classes: int = 2, language: str = "en",
         )
     )
     best = base.transform_filter("datum.best")
-    best_rule = best.mark_rule(color=MARK_COLOUR, strokeDash=[2, 3])
-    best_point = best.mark_point(color=MARK_COLOUR, size=90, filled=False, strokeWidth=2.2).encode(y=alt.Y(f"{val}:Q"))
+    best_rule = best.mark_rule(color=MARK_COLOR, strokeDash=[2, 3])
+    best_point = best.mark_point(color=MARK_COLOR, size=90, filled=False, strokeWidth=2.2).encode(y=alt.Y(f"{val}:Q"))
     # Labels keep to the edge that the lines leave free: above falling cross-entropy, below rising accuracy.
     top = {"y": 0, "dy": 8, "baseline": "top"}
     bottom = {"y": "height", "dy": -6, "baseline": "bottom"}
-    best_label = _label(best, MARK_COLOUR, say("metric.best", language), bottom if metric == "accuracy" else top)
+    best_label = _label(best, MARK_COLOR, say("metric.best", language), bottom if metric == "accuracy" else top)
     stop = base.transform_filter("datum.stop")
-    stop_rule = stop.mark_rule(color=STOP_COLOUR, strokeWidth=1.5)
+    stop_rule = stop.mark_rule(color=STOP_COLOR, strokeWidth=1.5)
     # One line of text further in than the best epoch's, which lies before it.
     below = {**bottom, "dy": -22} if metric == "accuracy" else {**top, "dy": 24}
-    stop_label = _label(stop, STOP_COLOUR, say("metric.stop.short", language), below)
+    stop_label = _label(stop, STOP_COLOR, say("metric.stop.short", language), below)
     near = alt.selection_point(name=f"near_{metric}", fields=["epoch"], nearest=True, on="pointermove",
                                clear="pointerout", empty=False)
     number = ".1%" if metric == "accuracy" else ".4f"
-    hover = base.mark_rule(color=STOP_COLOUR).encode(
+    hover = base.mark_rule(color=STOP_COLOR).encode(
         opacity=alt.OpacityValue(**alt.condition(near, alt.value(0.5), alt.value(0))),
         tooltip=[alt.Tooltip("epoch:Q", title=say("metric.epoch", language)),
                  *(alt.Tooltip(f"{name}:Q", title=part, format=number)
@@ -130,7 +130,7 @@ def curves(metric: str, epochs: int, classes: int = 2, language: str = "en",
 
 
 def stretched(spec: dict[str, Any], epochs: int, language: str = "en") -> dict[str, Any]:
-    """The same curves over another number of epochs, on the same side of `MOST_DOTS`: made in no time.
+    """The same curves over another number of epochs, on the same side of `MAX_DOTS`: made in no time.
 
     Args:
         spec: Vega-Lite of `curves`, as from `spec`.
@@ -157,14 +157,14 @@ def ticks(epochs: int) -> list[int]:
     return sorted({1, *range(step, max(2, epochs) + 1, step)})
 
 
-def _label(chart: alt.Chart, colour: str, text: str, place: dict[str, Any]) -> list[alt.Chart]:
+def _label(chart: alt.Chart, color: str, text: str, place: dict[str, Any]) -> list[alt.Chart]:
     # A label stands left of its line where there is room: on the right, early stopping may follow, or the edge of
     # the plot, which would make the plot smaller.
     # (Channels by their names: to find out which one a bare value is for takes Altair a hundred times as long.)
     sides = (("<=", "left", 5), (">", "right", -5))
     return [
         chart.transform_filter(f"datum.epoch {compare} 0.25 * {LENGTH}")
-        .mark_text(color=colour, align=align, dx=dx, dy=place["dy"], baseline=place["baseline"])
+        .mark_text(color=color, align=align, dx=dx, dy=place["dy"], baseline=place["baseline"])
         .encode(y=alt.YValue(place["y"]), text=alt.TextValue(text))
         for compare, align, dx in sides]
 

@@ -14,25 +14,25 @@ from explorer.ui.charts.theme import fitted, without_data
 
 DATA = "sample"
 # Readable on white and on near-black alike.
-EDGE_COLOUR = "#888888"
+EDGE_COLOR = "#888888"
 DARK_INK, LIGHT_INK = "#14181f", "#f4f6f9"
 PAGE_INK = {"expr": f"luminance(background) > 0.4 ? '{DARK_INK}' : '{LIGHT_INK}'"}
 # Cells in a row of the vector's picture: for vectors of at most so many inputs, else the last.
 COLUMNS = ((100, 25), (500, 50), (2_000, 100))
-MOST_COLUMNS = 200
+MAX_COLUMNS = 200
 # Pixels.
-CELL_HEIGHT = {25: 22, 50: 18, 100: 12, MOST_COLUMNS: 6}
+CELL_HEIGHT = {25: 22, 50: 18, 100: 12, MAX_COLUMNS: 6}
 TALLEST = 480
 # What the page puts below every chart.
 PADDING = 20
 IMAGE_SIDE = 280
 # In the picture of so few pixels a side, each shows its number.
-MOST_NUMBERED = 8
+MAX_NUMBERED = 8
 
 
 def columns(inputs: int) -> int:
     """Cells in a row of the picture of a vector."""
-    return next((cells for most, cells in COLUMNS if inputs <= most), MOST_COLUMNS)
+    return next((cells for most, cells in COLUMNS if inputs <= most), MAX_COLUMNS)
 
 
 def vector_frame(sample: Sample | None, inputs: int) -> pd.DataFrame:
@@ -76,7 +76,7 @@ def vector(inputs: int, language: str = "en") -> alt.LayerChart:
         ticks=False, labelBaseline="top", labelPadding=6))
     base = alt.Chart(alt.NamedData(DATA)).encode(x=x, y=y, x2="x2:Q", y2="y2:Q")
     ground = base.transform_filter("datum.kind == 'ground'").mark_rect(
-        color=EDGE_COLOUR, fillOpacity=0.14, strokeWidth=0)
+        color=EDGE_COLOR, fillOpacity=0.14, strokeWidth=0)
     # A cell may be narrower than a pixel of the eye: its edge gives it some substance.
     lit = base.transform_filter("datum.kind != 'ground'").mark_rect(
         fill=PAGE_INK, stroke=PAGE_INK, strokeWidth=1, clip=True,
@@ -110,7 +110,7 @@ def image_titles(language: str = "en") -> dict[str, str]:
 
 
 def image(side: int, scale: int, scaled: bool, language: str = "en") -> alt.LayerChart:
-    """An image in shades of grey, with the numbers that they stand for.
+    """An image in shades of gray, with the numbers that they stand for.
 
     Args:
         side: pixels a side.
@@ -132,7 +132,7 @@ def image(side: int, scale: int, scaled: bool, language: str = "en") -> alt.Laye
         color=alt.Color(
             f"{field}:Q", title=None, scale=alt.Scale(domain=[0, top], range=["#ffffff", "#000000"]),
             legend=alt.Legend(orient="bottom", direction="horizontal", gradientLength=IMAGE_SIDE - 20,
-                              gradientThickness=12, values=[0, top / 2, top], gradientStrokeColor=EDGE_COLOUR,
+                              gradientThickness=12, values=[0, top / 2, top], gradientStrokeColor=EDGE_COLOR,
                               gradientStrokeWidth=1, labelExpr=tick["expr"])),
         tooltip=[alt.Tooltip("x:Q", title=say("portrait.tip.column", language), format="d"),
                  alt.Tooltip("y:Q", title=say("portrait.tip.row", language), format="d"),
@@ -140,9 +140,9 @@ def image(side: int, scale: int, scaled: bool, language: str = "en") -> alt.Laye
                  alt.Tooltip("after:Q", title=say("portrait.tip.after", language), format=".4~f")])
     # Below the cells, so that it takes no pointer from them; of white pixels on a white page it shows the end.
     edge = rows.transform_filter("datum.x == 0 && datum.y == 0").mark_rect(
-        fillOpacity=0, stroke=EDGE_COLOUR, strokeWidth=2)
+        fillOpacity=0, stroke=EDGE_COLOR, strokeWidth=2)
     layers = [edge, cells]
-    if side <= MOST_NUMBERED:
+    if side <= MAX_NUMBERED:
         layers.append(base.mark_text(fontSize=11).encode(
             text=alt.Text(f"{field}:Q", format=number),
             color=alt.condition(f"datum.{field} > {top * 0.5}", alt.value("#ffffff"), alt.value("#000000"))))

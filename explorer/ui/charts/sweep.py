@@ -9,7 +9,7 @@ from typing import Any
 import altair as alt
 import pandas as pd
 
-from explorer.analysis.sweep import DONE, EMPTY, MOVING, WAITING, Grid, Standing, number, state_words
+from explorer.analysis.sweep import DONE, EMPTY, MOVING, WAITING, CellState, Grid, number, state_words
 from explorer.i18n import say
 from explorer.ui.charts.theme import distinct, fitted, without_data
 
@@ -17,13 +17,13 @@ CELL_HEIGHT = 52
 # Pixels above and below the cells: axis and legend, and the title of the rows.
 AROUND_HEIGHT, TITLE_HEIGHT = 132, 14
 # Space for the axis, the legend and the titles around the cells.
-MARGIN_WIDTH, CELL_WIDTH, LEAST_WIDTH = 120, 100, 340
+MARGIN_WIDTH, CELL_WIDTH, MIN_WIDTH = 120, 100, 340
 # Without the darkest tenth, so that the worst cell stands out from a dark page too.
 SCHEME = alt.SchemeParams(name="viridis", extent=[0.1, 1.0])
 # Readable on white and on near-black alike.
-EDGE_COLOUR, TROUBLE_COLOUR = "#888888", "#d9534f"
+EDGE_COLOR, TROUBLE_COLOR = "#888888", "#d9534f"
 DARK_INK, LIGHT_INK = "#14181f", "#f4f6f9"
-# A moving cell has a paler colour than one that is done.
+# A moving cell has a paler color than one that is done.
 MOVING_OPACITY = 0.35
 # So many times the width of the middle half of the values outside it, one value would take the whole scale for itself.
 FENCE = 10.0
@@ -33,7 +33,7 @@ DATA = "sweep"
 # A run that somebody has stopped, or that is wanted for longer by now, is no trouble.
 _KINDS = {DONE: "done", EMPTY: "empty", "stopped": "halted", "paused": "halted"}
 
-def frame(grid: Grid, standings: Sequence[Standing], epochs: int, measure: str = "best",
+def frame(grid: Grid, standings: Sequence[CellState], epochs: int, measure: str = "best",
           opened: int | None = None, language: str = "en") -> pd.DataFrame:
     """The rows that the chart draws.
 
@@ -46,7 +46,7 @@ def frame(grid: Grid, standings: Sequence[Standing], epochs: int, measure: str =
         language: of its words.
 
     Returns:
-        One row a cell. `shade` is the value that colours it, empty where there is none to show: a run that has
+        One row a cell. `shade` is the value that colors it, empty where there is none to show: a run that has
         ended before it was done has a name instead.
     """
     down = grid.down.labels(language) if grid.down else [""]
@@ -97,11 +97,11 @@ def _fences(values: pd.Series) -> tuple[float, float]:
 
 def width(grid: Grid) -> int:
     """Pixels that suit the grid, where there is so much room."""
-    return max(LEAST_WIDTH, MARGIN_WIDTH + CELL_WIDTH * len(grid.across.values))
+    return max(MIN_WIDTH, MARGIN_WIDTH + CELL_WIDTH * len(grid.across.values))
 
 
 def chart(grid: Grid, measure: str = "best", language: str = "en") -> alt.LayerChart:
-    """The cells, coloured by their value, with an outline and a word where there is none.
+    """The cells, colored by their value, with an outline and a word where there is none.
 
     The chart depends on the grid and the measure only, so that a page can give it new rows without building it again.
 
@@ -136,7 +136,7 @@ def chart(grid: Grid, measure: str = "best", language: str = "en") -> alt.LayerC
     outlines = (
         base.mark_rect(fillOpacity=0, strokeWidth=1.4, cursor="pointer",
                        strokeDash={"expr": "datum.kind == 'empty' ? [3, 4] : [1, 0]"})
-        .encode(stroke=alt.condition("datum.kind == 'trouble'", alt.value(TROUBLE_COLOUR), alt.value(EDGE_COLOUR)),
+        .encode(stroke=alt.condition("datum.kind == 'trouble'", alt.value(TROUBLE_COLOR), alt.value(EDGE_COLOR)),
                 tooltip=tooltip)
         .add_params(clicked))
     cells = (
@@ -147,7 +147,7 @@ def chart(grid: Grid, measure: str = "best", language: str = "en") -> alt.LayerC
                             scale=alt.Scale(scheme=SCHEME, reverse=True, zero=False, nice=False),
                             legend=alt.Legend(
                         aria=False, orient="top", direction="horizontal", gradientLength=220,
-                        gradientThickness=10, titleLimit=LEAST_WIDTH * 2, tickCount=4, offset=22,
+                        gradientThickness=10, titleLimit=MIN_WIDTH * 2, tickCount=4, offset=22,
                         labelExpr="isFinite(datum.value) ? format(datum.value, '.3~f') : ''")),
             opacity=alt.condition("datum.kind == 'done'", alt.value(1), alt.value(MOVING_OPACITY)),
             tooltip=tooltip))

@@ -49,8 +49,8 @@ def _form(lesson: str, part: int) -> None:
     with result:
         if problem:
             st.warning(problem, icon=":material/warning:")
-        elif len(address) > class_links.LONGEST_ADDRESS:
-            st.warning(t("links.long", most=class_links.LONGEST_ADDRESS), icon=":material/warning:")
+        elif len(address) > class_links.MAX_ADDRESS:
+            st.warning(t("links.long", most=class_links.MAX_ADDRESS), icon=":material/warning:")
         else:
             st.code(address, language=None, wrap_lines=True)
             if class_links.is_here_only(address):

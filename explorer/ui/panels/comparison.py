@@ -8,11 +8,11 @@ import pandas as pd
 import streamlit as st
 
 from explorer.analysis import comparison, history, run_diff, sweep
-from explorer.analysis.comparison import Entry, Result
+from explorer.analysis.comparison import ComparedRun, Result
 from explorer.config import labels as run_labels
 from explorer.config.run_config import Demand, RunConfig
 from explorer.engine.engine import Engine
-from explorer.engine.run_view import DONE, UNKNOWN, View
+from explorer.engine.run_view import DONE, UNKNOWN, RunView
 from explorer.lessons.measures import measured
 from explorer.store.store import DIVERGED, FINISHED, QUEUED, RUNNING
 from explorer.ui import hidden_results, state, submit
@@ -35,7 +35,7 @@ _FORMATS = {"parameters": "localized", "best_epoch": "%d", "best": "%.3f", "best
 @guarded
 def show(engine: Engine, config: RunConfig) -> None:
     """Draw the comparison below the run that the controls stand for; nothing at all while it is empty."""
-    entries: list[Entry] = st.session_state["compared"]
+    entries: list[ComparedRun] = st.session_state["compared"]
     if not entries:
         return
     st.subheader(t("comparison.title"), divider="gray", anchor=False)
@@ -52,7 +52,7 @@ def show(engine: Engine, config: RunConfig) -> None:
 # -- what is compared, and how it is drawn -------------------------------------------------------------------
 
 
-def _arrange(entries: Sequence[Entry], config: RunConfig) -> None:
+def _arrange(entries: Sequence[ComparedRun], config: RunConfig) -> None:
     for place, (entry, name) in enumerate(zip(entries, lessons_panel.names(entries), strict=True)):
         with st.container(horizontal=True, vertical_alignment="center", key=f"compared_{place}", gap="small"):
             st.button(name, key=f"open_{place}", type="tertiary", disabled=entry.config == config and not entry.again,
@@ -67,7 +67,7 @@ def _arrange(entries: Sequence[Entry], config: RunConfig) -> None:
                               icon=f":material/{icon}:", on_click=_change, args=(act, place))
 
 
-def _change(act: Callable[[Sequence[Entry], int], list[Entry]], place: int) -> None:
+def _change(act: Callable[[Sequence[ComparedRun], int], list[ComparedRun]], place: int) -> None:
     entries = st.session_state["compared"]
     if place < len(entries):  # a second click may come before the page has heard of the first
         st.session_state["compared"] = act(entries, place)
@@ -110,18 +110,18 @@ def _view_controls() -> int:
 # -- how the runs stand --------------------------------------------------------------------------------------
 
 
-def _look(engine: Engine, entries: Sequence[Entry], seeds: int) -> list[list[View]]:
+def _look(engine: Engine, entries: Sequence[ComparedRun], seeds: int) -> list[list[RunView]]:
     """A view of each run with each seed."""
     return [submit.look(engine, [(config, entry.asked) for config in entry.configs(seeds)]) for entry in entries]
 
 
-def _covered(entries: Sequence[Entry], looked: Sequence[list[View]]) -> list[list[View]]:
+def _covered(entries: Sequence[ComparedRun], looked: Sequence[list[RunView]]) -> list[list[RunView]]:
     """What of it is to be seen before a guess."""
-    return [[View(UNKNOWN, view.demand) for view in views] if hidden_results.hides(entry) else views
+    return [[RunView(UNKNOWN, view.demand) for view in views] if hidden_results.hides(entry) else views
             for entry, views in zip(entries, looked, strict=True)]
 
 
-def _train(engine: Engine, entries: Sequence[Entry], looked: Sequence[Sequence[View]]) -> None:
+def _train(engine: Engine, entries: Sequence[ComparedRun], looked: Sequence[Sequence[RunView]]) -> None:
     wanted = [(config, entry.asked) for entry, views in zip(entries, looked, strict=True)
               for config, view in zip(entry.configs(len(views)), views, strict=True)
               if view.state != DONE and not view.is_live]
@@ -146,7 +146,7 @@ def _submit(engine: Engine, wanted: Sequence[tuple[RunConfig, Demand]]) -> None:
 
 
 @guarded
-def _panel(engine: Engine, entries: Sequence[Entry], seeds: int, was_live: bool) -> None:
+def _panel(engine: Engine, entries: Sequence[ComparedRun], seeds: int, was_live: bool) -> None:
     state.rerun_if_put()
     looked = _covered(entries, _look(engine, entries, seeds))
     if any(view.is_live for views in looked for view in views) != was_live:
@@ -166,11 +166,11 @@ def _panel(engine: Engine, entries: Sequence[Entry], seeds: int, was_live: bool)
             for entry, views, each in zip(entries, looked, tables, strict=True) if views[0].state == DONE})
 
 
-def _result(entry: Entry, view: View, table: pd.DataFrame) -> Result | None:
+def _result(entry: ComparedRun, view: RunView, table: pd.DataFrame) -> Result | None:
     return entry.result(table, view.scores.values(), (view.run.device if view.run else "") or "")
 
 
-def _table(entries: Sequence[Entry], names: Sequence[str], looked: Sequence[Sequence[View]],
+def _table(entries: Sequence[ComparedRun], names: Sequence[str], looked: Sequence[Sequence[RunView]],
            results: Sequence[Sequence[Result | None]], seeds: int) -> list[int]:
     """The table, a row for each run with its own seed. Returns: the places of the two whose words are told."""
     rows = []
@@ -207,14 +207,14 @@ def _title(column: str) -> str:
     return t(f"comparison.column.{column}")
 
 
-def _repeat(engine: Engine, entries: Sequence[Entry]) -> None:
+def _repeat(engine: Engine, entries: Sequence[ComparedRun]) -> None:
     """Ask for the same runs with further seeds, and show them."""
     seeds = comparison.SEEDS[1]
     state.put({"compared_seeds": seeds})
     _submit(engine, [(config, entry.asked) for entry in entries for config in entry.configs(seeds)])
 
 
-def _words(engine: Engine, entries: Sequence[Entry], names: Sequence[str],
+def _words(engine: Engine, entries: Sequence[ComparedRun], names: Sequence[str],
            results: Sequence[Sequence[Result | None]], chosen: Sequence[int], seeds: int) -> None:
     if len(chosen) < 2:
         st.caption(t("comparison.one"))

@@ -9,14 +9,14 @@ import streamlit as st
 
 from explorer import lessons
 from explorer.analysis import comparison
-from explorer.analysis.comparison import Entry
+from explorer.analysis.comparison import ComparedRun
 from explorer.config import labels
 from explorer.config.run_config import Demand, RunConfig
 from explorer.engine.engine import Engine
 from explorer.engine.run_view import DONE, look
 from explorer.i18n import LANGUAGES
 from explorer.lessons import FAILS, HOLDS, OPEN, SWITCHES, claims_text, facts
-from explorer.lessons.measures import Measured
+from explorer.lessons.measures import RunMeasures
 from explorer.lessons.presets import LESSONS, available
 from explorer.ui import hidden_results, state, submit
 from explorer.ui.panels import own_runs
@@ -169,12 +169,12 @@ def _answer_key() -> str:
     return f"lesson_answer_{st.session_state['lesson']}_{st.session_state['lesson_part']}"
 
 
-def names(entries: Sequence[Entry]) -> list[str]:
+def names(entries: Sequence[ComparedRun]) -> list[str]:
     """Names of compared runs, which do not give a riddle away."""
     return comparison.names(entries, language(), is_riddle())
 
 
-def show_reading(engine: Engine, results: dict[Hashable, Measured | None]) -> None:
+def show_reading(engine: Engine, results: dict[Hashable, RunMeasures | None]) -> None:
     """Each claim of the lesson with its numbers; nothing without a lesson, or while a guess is asked for.
 
     Args:
@@ -184,7 +184,7 @@ def show_reading(engine: Engine, results: dict[Hashable, Measured | None]) -> No
     if name == FREE:
         return
     used = state.lesson(engine)
-    found: Sequence[Measured | None] = [results.get(one.key) for one in used.entries()]
+    found: Sequence[RunMeasures | None] = [results.get(one.key) for one in used.entries()]
     titles = names(used.entries())
     st.markdown(f"**{t('lesson.claims')}**")
     if hidden_results.is_in_use():  # they say what there is to guess

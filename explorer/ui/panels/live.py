@@ -11,14 +11,14 @@ import pyarrow
 import streamlit as st
 
 from explorer.analysis import diagnosis, diagnosis_text, history, suggestion
-from explorer.analysis.comparison import Entry
+from explorer.analysis.comparison import ComparedRun
 from explorer.config import labels as run_labels
 from explorer.config.plan import stopping_epoch
 from explorer.config.run_config import Demand, RunConfig
 from explorer.data import EMBEDDED
 from explorer.engine.engine import Engine
-from explorer.engine.run_view import DONE, UNKNOWN, View
-from explorer.engine.snapshots import Sight
+from explorer.engine.run_view import DONE, UNKNOWN, RunView
+from explorer.engine.snapshots import RunSnapshot
 from explorer.store.store import DIVERGED, FAILED, FINISHED, INTERRUPTED, QUEUED, STOPPED
 from explorer.ui import drawing, hidden_results, refresh_rate, state, visitor
 from explorer.ui.charts import curves
@@ -89,7 +89,7 @@ def _draw(engine: Engine, config: RunConfig, demand: Demand, run_id: str, was_li
     sight, status = engine.sight(run_id), ""
     if hidden_results.is_on(config):
         status = t("predict.covered.here") if sight.run else ""
-        sight = Sight((None, [], {}))
+        sight = RunSnapshot((None, [], {}))
     view = engine.view(run_id, sight, demand)
     if view.is_live != was_live:
         st.rerun()  # buttons and timer belong to the page
@@ -139,7 +139,7 @@ def _suggestion(engine: Engine, found: diagnosis.Diagnosis, config: RunConfig, d
             st.caption(offered.why(language()), width="content")
 
 
-def _status(engine: Engine, view: View, covered: str) -> None:
+def _status(engine: Engine, view: RunView, covered: str) -> None:
     """One line above the curves, in every state: nothing moves when a run begins or ends.
 
     Args:
@@ -190,7 +190,7 @@ def _about(seconds: float | None) -> str:
              else run_labels.duration(whole, language()))
 
 
-def _meanwhile(engine: Engine, view: View) -> None:
+def _meanwhile(engine: Engine, view: RunView) -> None:
     """Lessons to open while a run waits for long."""
     if view.state != QUEUED or view.place <= MANY_AHEAD:
         return
@@ -203,7 +203,7 @@ def _meanwhile(engine: Engine, view: View) -> None:
                           on_click=lessons_panel.open_ready, args=(engine, name, part), help=t("live.meanwhile.help"))
 
 
-def _failure(view: View, config: RunConfig) -> None:
+def _failure(view: RunView, config: RunConfig) -> None:
     if view.is_live or view.run is None:
         return
     message = told(view.run.message)
@@ -218,7 +218,7 @@ def _failure(view: View, config: RunConfig) -> None:
         st.warning(f"{message} {_reached(view)}", icon=":material/warning:")
 
 
-def _notice(view: View, config: RunConfig) -> None:
+def _notice(view: RunView, config: RunConfig) -> None:
     if view.state == UNKNOWN:
         st.info(t("predict.hint" if hidden_results.is_on(config) else "live.hint"), icon=":material/school:")
     elif view.run.status == STOPPED and view.state != DONE:
@@ -227,7 +227,7 @@ def _notice(view: View, config: RunConfig) -> None:
         st.warning(told(view.run.message), icon=":material/warning:")
 
 
-def _reached(view: View) -> str:
+def _reached(view: RunView) -> str:
     return n("live.kept", view.reached) if view.reached else t("live.kept.none")
 
 
@@ -246,10 +246,10 @@ def _rows(epochs: Sequence[Mapping[str, Any]], demand: Demand, printed: bool) ->
     return pyarrow.Table.from_pandas(rows, preserve_index=False)
 
 
-def _curves(sight: Sight, config: RunConfig, demand: Demand, view: View) -> None:
+def _curves(sight: RunSnapshot, config: RunConfig, demand: Demand, view: RunView) -> None:
     printed = st.session_state.get("live_lines") == "printed"
     rows = sight.once(_rows, demand, printed)
-    guess = prediction_panel.guess_of(Entry(config, demand).key)
+    guess = prediction_panel.guess_of(ComparedRun(config, demand).key)
     # What was guessed beyond the end stays in sight.
     end = max(curves.end(len(view.epochs), demand.epochs, view.is_live), min(guess or 0, demand.epochs))
     for column, metric in zip(st.columns(2), curves.METRICS, strict=True):
@@ -270,16 +270,16 @@ def _curves(sight: Sight, config: RunConfig, demand: Demand, view: View) -> None
 @functools.lru_cache(maxsize=100)
 def _curves_spec(metric: str, has_dots: bool, classes: int, language: str, printed: bool) -> dict:
     # Whatever number of epochs stands for all on its side of the limit.
-    return curves.spec(curves.curves(metric, curves.MOST_DOTS + (not has_dots), classes, language, printed))
+    return curves.spec(curves.curves(metric, curves.MAX_DOTS + (not has_dots), classes, language, printed))
 
 
 # Nobody changes what it gives: it is copied before it is sent.
 @functools.lru_cache(maxsize=200)
 def _spec(metric: str, epochs: int, classes: int, language: str, printed: bool, guess: int | None) -> dict:
-    made = _curves_spec(metric, epochs <= curves.MOST_DOTS, classes, language, printed)
+    made = _curves_spec(metric, epochs <= curves.MAX_DOTS, classes, language, printed)
     made = curves.stretched(made, epochs, language)
-    seen = [(guess, curves.RUN_COLOUR)] if guess and guess <= epochs else []
-    return prediction_chart.laid_over(made, seen, language, is_labelled=True)
+    seen = [(guess, curves.RUN_COLOR)] if guess and guess <= epochs else []
+    return prediction_chart.laid_over(made, seen, language, is_labeled=True)
 
 
 def _columns() -> dict[str, object]:
@@ -287,7 +287,7 @@ def _columns() -> dict[str, object]:
             for name in history.COLUMNS}
 
 
-def _results(view: View) -> None:
+def _results(view: RunView) -> None:
     with st.container(horizontal=True, key="results", gap="medium"):
         best, last = view.best_score, view.score
         if best and last and best["epoch"] == last["epoch"]:

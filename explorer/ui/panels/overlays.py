@@ -9,7 +9,7 @@ import pandas as pd
 import streamlit as st
 
 from explorer.analysis import comparison, history
-from explorer.analysis.comparison import Entry
+from explorer.analysis.comparison import ComparedRun
 from explorer.lessons import reference_curves
 from explorer.ui import drawing, hidden_results
 from explorer.ui.charts import comparison as comparison_chart
@@ -33,14 +33,14 @@ class _Given(NamedTuple):
     sides: str
 
 
-def published_of(entry: Entry) -> list[reference_curves.Published]:
+def published_of(entry: ComparedRun) -> list[reference_curves.Published]:
     """What the sources printed of a run; of one that goes on with trained weights, what they printed of such a one."""
     if entry.again:
         return [one for one in reference_curves.histories() if one.is_warm_started and one.config == entry.config]
     return reference_curves.of(entry.config)
 
 
-def curves(entries: Sequence[Entry], names: Sequence[str], tables: Sequence[Sequence[pd.DataFrame]],
+def curves(entries: Sequence[ComparedRun], names: Sequence[str], tables: Sequence[Sequence[pd.DataFrame]],
            seeds: int, is_live: bool) -> None:
     """Draw the runs that are in sight.
 
@@ -62,7 +62,7 @@ def curves(entries: Sequence[Entry], names: Sequence[str], tables: Sequence[Sequ
         if printed:
             begun = [history.as_printed(table) for table in begun]
         drawn.append(begun[0] if seeds == 1 else comparison.over_seeds(begun, comparison_chart.columns(measure, sides)))
-    lines = [comparison_chart.Line(names[number], entries[number].colour) for number in seen]
+    lines = [comparison_chart.Line(names[number], entries[number].color) for number in seen]
     classes = min(entries[number].config.info.classes for number in seen)
     guessed = [prediction_panel.guess_of(entries[number].key) for number in seen]
     is_printed = st.session_state["compared_published"]
@@ -171,6 +171,6 @@ def _spec(lines: tuple[comparison_chart.Line, ...], sources: tuple[str, ...], gu
         lines, given.measure, given.epochs, given.classes, given.log_x, given.log_y, given.bands, given.language,
         published=sources, span=span, printed=given.printed, sides=given.sides,
         height=comparison_chart.PANEL_HEIGHT if span else comparison_chart.HEIGHT))
-    seen = [(guess, comparison_chart.COLOURS[line.colour]) for guess, line in zip(guessed, lines, strict=True)
+    seen = [(guess, comparison_chart.COLORS[line.color]) for guess, line in zip(guessed, lines, strict=True)
             if guess and guess <= given.epochs]
     return prediction_chart.laid_over(made, seen, given.language)

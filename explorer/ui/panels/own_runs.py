@@ -10,7 +10,7 @@ import streamlit as st
 
 from explorer import data
 from explorer.analysis import comparison
-from explorer.analysis.comparison import Entry
+from explorer.analysis.comparison import ComparedRun
 from explorer.config.run_config import Demand, RunConfig
 from explorer.config.url_params import parse
 from explorer.engine.engine import Engine
@@ -38,7 +38,7 @@ class Own:
 
     config: RunConfig
     demand: Demand
-    compared: tuple[Entry, ...] = ()
+    compared: tuple[ComparedRun, ...] = ()
     view: dict[str, Any] | None = None
     sweep: dict[str, Any] | None = None
 
@@ -75,7 +75,7 @@ def keep_runs(engine: Engine) -> None:
     of_lessons = {entry.key for name in LESSONS for part in all_available(name, engine.settings, seed)
                   for entry in part.entries()}
     found = state.read(engine)
-    shown = Entry(found.config, found.demand)
+    shown = ComparedRun(found.config, found.demand)
     # What the visitor has trained himself, and has not compared yet.
     runs = [*st.session_state["compared"], *([shown] if shown.key in hidden_results.settled() else [])]
     own = _kept(engine)

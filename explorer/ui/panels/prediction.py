@@ -9,7 +9,7 @@ from typing import Any
 import streamlit as st
 
 from explorer.analysis import prediction
-from explorer.analysis.comparison import Entry, Result
+from explorer.analysis.comparison import ComparedRun, Result
 from explorer.analysis.prediction import ENDS, Prediction
 from explorer.engine.engine import Engine
 from explorer.engine.run_view import DONE
@@ -102,7 +102,7 @@ def _drafts() -> dict[Key, Prediction]:
 # -- the form ------------------------------------------------------------------------------------------------
 
 
-def _form(engine: Engine, entries: Sequence[Entry], names: Sequence[str], asked: Sequence[int],
+def _form(engine: Engine, entries: Sequence[ComparedRun], names: Sequence[str], asked: Sequence[int],
           known: Sequence[bool]) -> None:
     if st.session_state.pop("predict_sent", False):
         st.rerun()  # buttons, curves and timers belong to the page
@@ -130,7 +130,7 @@ def _form(engine: Engine, entries: Sequence[Entry], names: Sequence[str], asked:
     # be sent as this one's.
     strip, typed, sided = (f"predict_{name}_{st.session_state['predict_turn']}" for name in ("strip", "epoch", "ends"))
     drawing.draw(prediction_chart.frame(epochs, made.best_epoch, moves, language()),
-                 _strip(epochs, comparison_chart.COLOURS[entry.colour],
+                 _strip(epochs, comparison_chart.COLORS[entry.color],
                         language()), prediction_chart.titles(language()), strip,
                  t("predict.strip", epochs=epochs), on_select=lambda: _clicked(strip, entry))
     # The guess is what is remembered; the widgets show it, whichever of them it came from.
@@ -147,7 +147,7 @@ def _form(engine: Engine, entries: Sequence[Entry], names: Sequence[str], asked:
     _buttons(engine, entries, asked, known, place)
 
 
-def _buttons(engine: Engine, entries: Sequence[Entry], asked: Sequence[int], known: Sequence[bool],
+def _buttons(engine: Engine, entries: Sequence[ComparedRun], asked: Sequence[int], known: Sequence[bool],
              place: int) -> None:
     more = len(asked) - sum(known)
     missing = [other for other in asked if not _draft(entries, other).is_complete(other == 0)]
@@ -167,27 +167,27 @@ def _buttons(engine: Engine, entries: Sequence[Entry], asked: Sequence[int], kno
                       icon=":material/skip_next:", **submit)
 
 
-def _draft(entries: Sequence[Entry], place: int) -> Prediction:
+def _draft(entries: Sequence[ComparedRun], place: int) -> Prediction:
     return _drafts().get(entries[place].key, Prediction())
 
 
-def _change(entry: Entry, **changes: Any) -> None:
+def _change(entry: ComparedRun, **changes: Any) -> None:
     _drafts()[entry.key] = replace(_drafts().get(entry.key, Prediction()), **changes)
 
 
-def _clicked(key: str, entry: Entry) -> None:
+def _clicked(key: str, entry: ComparedRun) -> None:
     points = st.session_state[key]["selection"].get(prediction_chart.SELECTION, [])
     epoch = points[-1].get("epoch") if points and isinstance(points[-1], dict) else None
     if isinstance(epoch, int | float) and 1 <= epoch <= entry.demand.epochs:
         _change(entry, best_epoch=int(epoch))
 
 
-def _typed(key: str, entry: Entry) -> None:
+def _typed(key: str, entry: ComparedRun) -> None:
     _change(entry, best_epoch=st.session_state[key])
     st.session_state["predict_moves"] += 1
 
 
-def _sided(key: str, entry: Entry) -> None:
+def _sided(key: str, entry: ComparedRun) -> None:
     _change(entry, ends=st.session_state[key])
 
 
@@ -200,7 +200,7 @@ def _open(place: int) -> None:
     _turned()
 
 
-def _submit(engine: Engine, asked: Sequence[Entry], known: Sequence[bool]) -> None:
+def _submit(engine: Engine, asked: Sequence[ComparedRun], known: Sequence[bool]) -> None:
     """Ask for the runs that are not known; what was guessed of them stands from now on, and known ones are shown."""
     new = [entry for entry, is_known in zip(asked, known, strict=True) if not is_known]
     problem = submission.submit(engine, [(entry.config, entry.asked) for entry in new])
@@ -214,5 +214,5 @@ def _submit(engine: Engine, asked: Sequence[Entry], known: Sequence[bool]) -> No
 
 
 @st.cache_data(show_spinner=False, max_entries=100)
-def _strip(epochs: int, colour: str, language: str) -> dict[str, Any]:
-    return prediction_chart.strip(epochs, colour, language)
+def _strip(epochs: int, color: str, language: str) -> dict[str, Any]:
+    return prediction_chart.strip(epochs, color, language)

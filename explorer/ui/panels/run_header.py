@@ -10,7 +10,7 @@ from explorer.config import labels
 from explorer.config.fields import FieldError, plain
 from explorer.config.run_config import Demand, RunConfig
 from explorer.engine.engine import Engine, QueueFull
-from explorer.engine.run_view import DONE, View
+from explorer.engine.run_view import DONE, RunView
 from explorer.store.sqlite import STORE_ERRORS
 from explorer.ui import hidden_results, state, submit, visitor
 from explorer.ui.error_boundary import guarded, unusable
@@ -19,14 +19,14 @@ from explorer.ui.translate import language, n, t, told
 from explorer.workers.devices import DeviceError
 
 # Runs that train while another is on the page are looked at this often; of those that have ended, so many are told of.
-ELSEWHERE_SECONDS, MOST_ENDED = 1.0, 3
+ELSEWHERE_SECONDS, MAX_ENDED = 1.0, 3
 
 
 def _title(config: RunConfig) -> str:
     return t("live.run", name=labels.short(config, language()), dataset=labels.dataset(config, language()))
 
 
-def show(engine: Engine, config: RunConfig, demand: Demand, run_id: str, view: View) -> None:
+def show(engine: Engine, config: RunConfig, demand: Demand, run_id: str, view: RunView) -> None:
     """Draw what the run is called, and its buttons."""
     with st.container():
         with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
@@ -41,7 +41,7 @@ def show(engine: Engine, config: RunConfig, demand: Demand, run_id: str, view: V
             st.error(told(problem), icon=":material/error:")
 
 
-def _buttons(engine: Engine, config: RunConfig, demand: Demand, run_id: str, view: View) -> None:
+def _buttons(engine: Engine, config: RunConfig, demand: Demand, run_id: str, view: RunView) -> None:
     held = hidden_results.why_not(config)
     ask = {"on_click": _submit, "args": (engine, config, demand), "type": "primary", "disabled": bool(held)}
     missing, live = lessons_panel.stand(engine, config, demand)
@@ -117,7 +117,7 @@ def elsewhere(engine: Engine, run_id: str) -> None:
     mine = st.session_state.get("mine", {})
     views = _left(engine, run_id, fresh=True)
     ended = [other for other, view in views.items() if not view.is_live]
-    for other in ended[:-MOST_ENDED]:
+    for other in ended[:-MAX_ENDED]:
         del mine[other], views[other]
     for other in mine.keys() & ({run_id} | lessons_panel.run_ids(engine)):
         if not engine.look(other, mine[other][1]).is_live:
@@ -128,7 +128,7 @@ def elsewhere(engine: Engine, run_id: str) -> None:
     st.fragment(_elsewhere, run_every=ELSEWHERE_SECONDS if is_live else None)(engine, run_id, is_live)
 
 
-def _left(engine: Engine, run_id: str, fresh: bool = False) -> dict[str, View]:
+def _left(engine: Engine, run_id: str, fresh: bool = False) -> dict[str, RunView]:
     """How the visitor's runs stand, but for the one that is on the page, and a lesson's, which it compares."""
     shown = {run_id} | lessons_panel.run_ids(engine)
     return {other: engine.view(other, engine.sight(other, fresh), demand)

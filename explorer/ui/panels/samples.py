@@ -239,7 +239,7 @@ def _times(engine: Engine, config: RunConfig, demand: Demand, language: str, was
     if len(engine.hardware.names) == 1 or engine.settings.device == "cpu":
         st.caption(say("portrait.one_device", language))
     elif any(one.config is None for one in found):
-        st.caption(count("portrait.no_seed", language, device_times.MOST_SEEDS))
+        st.caption(count("portrait.no_seed", language, device_times.MAX_SEEDS))
     else:
         st.caption(say("portrait.other_seeds", language))
 

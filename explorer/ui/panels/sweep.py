@@ -13,7 +13,7 @@ from explorer.config import labels as run_labels
 from explorer.config.fields import FieldError
 from explorer.config.run_config import KINDS, Demand, RunConfig
 from explorer.engine.engine import Engine
-from explorer.engine.run_view import DONE, UNKNOWN, View, look
+from explorer.engine.run_view import DONE, UNKNOWN, RunView, look
 from explorer.store.sqlite import STORE_ERRORS
 from explorer.store.store import DIVERGED, FINISHED, QUEUED, RUNNING
 from explorer.ui import drawing, hidden_results, state, submit
@@ -89,8 +89,8 @@ def _grid(engine: Engine, config: RunConfig, demand: Demand, grid: sweep.Grid | 
     if grid is None:
         st.info(t("sweep.empty"), icon=":material/grid_view:")
         return
-    if grid.runs > sweep.MOST_RUNS:
-        st.warning(t("sweep.too_many", runs=grid.runs, most=sweep.MOST_RUNS), icon=":material/warning:")
+    if grid.runs > sweep.MAX_RUNS:
+        st.warning(t("sweep.too_many", runs=grid.runs, most=sweep.MAX_RUNS), icon=":material/warning:")
         return
     base = _base(config, grid)
     configs = grid.configs(base)
@@ -123,7 +123,7 @@ def _base(config: RunConfig, grid: sweep.Grid) -> RunConfig:
     return config
 
 
-def _look(engine: Engine, wanted: dict[str, RunConfig], demand: Demand) -> dict[str, tuple[sweep.Standing, bool]]:
+def _look(engine: Engine, wanted: dict[str, RunConfig], demand: Demand) -> dict[str, tuple[sweep.CellState, bool]]:
     """How the runs stand, and whether that changes by itself. What is over is remembered, and of the others only what
     is new is read."""
     memory = st.session_state.setdefault("sweep_memory", {})
@@ -136,7 +136,7 @@ def _look(engine: Engine, wanted: dict[str, RunConfig], demand: Demand) -> dict[
     looked = {}
     for run_id, config in wanted.items():
         if hidden_results.is_on(config):
-            looked[run_id] = _standing(View(UNKNOWN, demand)), False
+            looked[run_id] = _standing(RunView(UNKNOWN, demand)), False
             continue
         if run_id in done:
             looked[run_id] = done[run_id], False
@@ -150,22 +150,22 @@ def _look(engine: Engine, wanted: dict[str, RunConfig], demand: Demand) -> dict[
     return looked
 
 
-def _standing(view: View) -> sweep.Standing:
+def _standing(view: RunView) -> sweep.CellState:
     rows = [row for row in view.epochs if row["val_crossentropy"] is not None]
     word = _STATES.get(view.state, view.state)
     if view.state == DONE and view.run.status == DIVERGED and len(view.epochs) < view.demand.epochs:
         word = DIVERGED
     message = view.run.message if view.run else ""
     if not rows:
-        return sweep.Standing(word, len(view.epochs), message=message)
+        return sweep.CellState(word, len(view.epochs), message=message)
     best, last = min(rows, key=lambda row: row["val_crossentropy"]), view.epochs[-1]
     ends = last["train_crossentropy"], last["val_crossentropy"]
-    return sweep.Standing(word, len(view.epochs), best["val_crossentropy"], best["epoch"],
-                          None if None in ends else ends[1] - ends[0], best["val_accuracy"], message,
-                          view.best_score["test_accuracy"] if view.best_score else None)
+    return sweep.CellState(word, len(view.epochs), best["val_crossentropy"], best["epoch"],
+                           None if None in ends else ends[1] - ends[0], best["val_accuracy"], message,
+                           view.best_score["test_accuracy"] if view.best_score else None)
 
 
-def _buttons(engine: Engine, runs: dict[str, RunConfig], looked: dict[str, tuple[sweep.Standing, bool]],
+def _buttons(engine: Engine, runs: dict[str, RunConfig], looked: dict[str, tuple[sweep.CellState, bool]],
              demand: Demand) -> None:
     live = [run_id for run_id, (_, is_live) in looked.items() if is_live]
     over = [run_id for run_id, (one, _) in looked.items() if one.state in (sweep.DONE, DIVERGED)]
@@ -236,7 +236,7 @@ def _panel(engine: Engine, grid: sweep.Grid, runs: dict[str, RunConfig], config:
             st.caption(told(message))
 
 
-def _progress(standings: list[sweep.Standing]) -> str:
+def _progress(standings: list[sweep.CellState]) -> str:
     counts: dict[str, int] = {}
     for one in standings:
         counts[one.state] = counts.get(one.state, 0) + 1

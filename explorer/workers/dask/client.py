@@ -21,7 +21,7 @@ from typing import Any
 from explorer.config.fields import plain
 from explorer.config.settings import SettingError, Settings
 from explorer.workers.dask import remote as dask_remote
-from explorer.workers.dask.job import PREFIX, Assignment, brief
+from explorer.workers.dask.job import PREFIX, DaskJob, brief
 from explorer.workers.dask.mailbox import Message
 from explorer.workers.devices import Gpu, Hardware
 
@@ -47,7 +47,7 @@ def require() -> None:
 
 
 @dataclass(eq=False)
-class Worker:
+class DaskWorkerInfo:
     """A Dask worker.
 
     Attributes:
@@ -66,7 +66,7 @@ class Worker:
     used: int = 0
 
 
-class Cluster:
+class DaskCluster:
     """One connection to the cluster; it ends with the scheduler, and the engine makes another.
 
     Args:
@@ -81,8 +81,8 @@ class Cluster:
         self._topic = PREFIX + uuid.uuid4().hex
         self.client: Any = None
         self._line: Any = None
-        self._workers: dict[str, Worker] = {}
-        self._jobs: dict[str, Assignment] = {}
+        self._workers: dict[str, DaskWorkerInfo] = {}
+        self._jobs: dict[str, DaskJob] = {}
         self._tasks: set[asyncio.Task] = set()
         self._last_worker: dict[str, str] = {}
         self._told: Any = None
@@ -198,10 +198,10 @@ class Cluster:
                         job.lose(f"The Dask worker at {address} has gone.")
         for address, birth in births.items():
             if address not in self._workers:
-                self._workers[address] = Worker(address, birth, dict(found[address]["resources"]))
+                self._workers[address] = DaskWorkerInfo(address, birth, dict(found[address]["resources"]))
                 self.go(self._greet(self._workers[address]))
 
-    async def _greet(self, worker: Worker) -> None:
+    async def _greet(self, worker: DaskWorkerInfo) -> None:
         try:
             answer = await self.call(worker, dask_remote.look, patience=dask_remote.START_SECONDS + ANSWER_SECONDS)
         except Exception as error:
@@ -215,7 +215,7 @@ class Cluster:
                               f"{dask_remote.versions()}")
         print(f"explorer: the Dask worker at {worker.refusal}; it is not used", file=sys.stderr)
 
-    def _tell_of(self, usable: list[Worker]) -> None:
+    def _tell_of(self, usable: list[DaskWorkerInfo]) -> None:
         places = int(sum(worker.offers["TRAIN"] for worker in usable))
         found = (merged(usable), places) if usable else None
         if found and found != self._told:
@@ -237,7 +237,7 @@ class Cluster:
 
     def _obey(self, do: str, order: dict[str, Any]) -> None:
         if do == "train":
-            made = Assignment(self, order["job"], self._topic)
+            made = DaskJob(self, order["job"], self._topic)
             self._jobs[made.id] = made
             self.go(self._see_to(made))
             return
@@ -246,14 +246,14 @@ class Cluster:
             if key in job.keys:
                 job.obey({"do": do, **order})
 
-    async def _see_to(self, job: Assignment) -> None:
+    async def _see_to(self, job: DaskJob) -> None:
         try:
             await job.tend()
         finally:
             del self._jobs[job.id]
             self._changed.set()
 
-    async def place(self, job: Assignment) -> Worker:
+    async def place(self, job: DaskJob) -> DaskWorkerInfo:
         """Give a job to a free worker, when there is one: the one with most room, that had the run last, or rested."""
         while True:
             busy = await self._ask(self.client.scheduler.processing())
@@ -290,7 +290,7 @@ class Cluster:
 
     # -- asking ---------------------------------------------------------------------------------------
 
-    async def call(self, worker: Worker, function: Callable[..., Any], *arguments: Any,
+    async def call(self, worker: DaskWorkerInfo, function: Callable[..., Any], *arguments: Any,
                    patience: float = ANSWER_SECONDS) -> Any:
         """Run a function of `explorer.workers.dask.remote` on a Dask worker.
 
@@ -312,7 +312,7 @@ class Cluster:
         task.add_done_callback(self._tasks.discard)
 
 
-def merged(workers: list[Worker]) -> Hardware:
+def merged(workers: list[DaskWorkerInfo]) -> Hardware:
     """The hardware of a cluster as the page shows it: its processors, and one graphics card that stands for all."""
     found = [worker.hardware for worker in workers]
     cards = sorted({(gpu.name, gpu.memory_mb) for worker in workers if worker.offers.get("GPU")

@@ -16,18 +16,18 @@ from explorer.workers.dask.mailbox import Inbox, Message
 from explorer.workers.trainer import keys_of
 
 if TYPE_CHECKING:
-    from explorer.workers.dask.client import Cluster, Worker
+    from explorer.workers.dask.client import DaskCluster, DaskWorkerInfo
 
 # Jobs are asked after so often (their lease is `remote.LEASE_SECONDS`); one whose Dask worker has not answered for so
 # long is lost: by then its lease is over too.
 BEAT_SECONDS, SILENCE_SECONDS, AGAIN_SECONDS = 5.0, 30.0, 0.5
 # Bringing checkpoints home may take up to this share of the time, and is done no oftener; larger ones stay there.
-SHARE, PAUSE_SECONDS, MOST_BYTES = 0.03, 1.0, 512_000_000
+SHARE, PAUSE_SECONDS, MAX_BYTES = 0.03, 1.0, 512_000_000
 # Names of tasks begin so.
 PREFIX = "explorer-"
 
 
-class Assignment:
+class DaskJob:
     """A job that the engine has given to a cluster. It lives in the cluster's own thread.
 
     Args:
@@ -41,11 +41,11 @@ class Assignment:
         worker: who has it; `None` while it waits for a place.
     """
 
-    def __init__(self, cluster: Cluster, job: dict[str, Any], topic: str):
+    def __init__(self, cluster: DaskCluster, job: dict[str, Any], topic: str):
         self.id = uuid.uuid4().hex
         self.keys = set(keys_of(job))
         self.needs = {"TRAIN": 1, "GPU": 1} if job["device"].startswith("gpu") else {"TRAIN": 1}
-        self.worker: Worker | None = None
+        self.worker: DaskWorkerInfo | None = None
         self._cluster = cluster
         # Folders and all else that this machine is set to are no business of another's.
         self.order = {name: value for name, value in job.items() if name not in ("settings", "store")} | {
@@ -53,7 +53,7 @@ class Assignment:
             "max_seconds": job["settings"]["max_seconds"]}
         self._future: Any = None
         self._has_begun = False
-        self._inbox, self._letters = Inbox(), asyncio.Queue()
+        self._inbox, self._letters = Inbox(), asyncio.RunQueue()
         self._orders: list[dict[str, Any]] = []
         self._poke = asyncio.Event()
         # By run: the epochs told, the last one of which a checkpoint lies on the worker, the last one that came home.
@@ -217,7 +217,7 @@ class Assignment:
     async def _fetch(self, run_id: str) -> None:
         settings = self._cluster.settings
         try:
-            most = min(MOST_BYTES, settings.checkpoint_mb * 1_000_000)
+            most = min(MAX_BYTES, settings.checkpoint_mb * 1_000_000)
             content = await self._cluster.call(self.worker, dask_remote.fetch, run_id, most, patience=SILENCE_SECONDS)
             if content is None:
                 self._home[run_id] = self._kept[run_id]  # it is too large, or has been pruned there
@@ -229,7 +229,7 @@ class Assignment:
         except Exception as error:  # the run goes on from an earlier one
             print(f"explorer: a checkpoint has not come home: {error}", file=sys.stderr)
 
-    async def _send_checkpoint(self, worker: Worker, run: dict[str, Any]) -> None:
+    async def _send_checkpoint(self, worker: DaskWorkerInfo, run: dict[str, Any]) -> None:
         """Give a worker the checkpoint from which a run goes on, unless it has one that is as good."""
         folder, run_id = self._cluster.settings.checkpoints, run["run_id"]
         here, known = await asyncio.to_thread(checkpoints.epoch_of, folder, run_id), len(run["known"])

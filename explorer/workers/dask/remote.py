@@ -82,7 +82,7 @@ class _Job:
         return False
 
 
-class Trainer:
+class DaskTrainer:
     """The warm training process of a Dask worker, and the jobs that it has.
 
     Args:
@@ -205,11 +205,11 @@ class Trainer:
 
 # -- what the engine asks for; each is run by name on one Dask worker ---------------------------------------------
 
-_trainer: Trainer | None = None
+_trainer: DaskTrainer | None = None
 _making = threading.Lock()
 
 
-def trainer() -> Trainer:
+def trainer() -> DaskTrainer:
     """The one of this process.
 
     Raises:
@@ -219,7 +219,7 @@ def trainer() -> Trainer:
     with _making:
         if _trainer is None:
             # Where the page's runs are trained is the page's business.
-            _trainer = Trainer(replace(Settings.from_environment(), scheduler=""))
+            _trainer = DaskTrainer(replace(Settings.from_environment(), scheduler=""))
         return _trainer
 
 
