@@ -114,7 +114,7 @@ def _page() -> None:
 def test_the_page_says_which_file_and_what_to_do_and_nothing_of_waiting(language, damaged, words):
     from streamlit.testing.v1 import AppTest
 
-    page = AppTest.from_function(_page)
+    page = AppTest.from_function(_page, default_timeout=60)
     page.session_state["spoken"], page.session_state["damaged"] = language, damaged
     [error] = page.run().error
     said = error.value.replace("\\", "")
