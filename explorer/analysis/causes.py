@@ -1,7 +1,7 @@
 """The table of causes: what a run's curve and settings show to hold it back, and the one setting that mends it.
 
-Each line was found by training: `tests/test_advice.py` trains a run of each, follows the advice, and trains again.
-What is not in the table has no cause that is known here, and nothing is said of it.
+Each line was found by training: `tests/analysis/test_advice.py` trains a run of each, follows the advice, and trains
+again. What is not in the table has no cause that is known here, and nothing is said of it.
 """
 
 from __future__ import annotations

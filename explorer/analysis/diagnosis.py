@@ -1,7 +1,7 @@
 """From a history to what it shows: the phase, the best epoch, the onset, the gap and the slope, each with its grounds.
 
-The thresholds are held against published histories and those of other people's trainings in `tests/test_diagnosis.py`,
-and against simulated curves in `tests/benchmarks/diagnosis.py`.
+The thresholds are held against published histories and those of other people's trainings in
+`tests/analysis/test_diagnosis.py`, and against simulated curves in `tests/benchmarks/diagnosis.py`.
 """
 
 from __future__ import annotations

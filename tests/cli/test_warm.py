@@ -28,7 +28,7 @@ PROGRAM = """
 import signal, sys
 signal.signal(signal.SIGINT, signal.default_int_handler)  # also where the tests run in the background
 from explorer.lessons import presets
-from tests import test_warm
+from tests.cli import test_warm
 presets.LESSONS = test_warm.{lessons}
 from explorer.__main__ import main
 sys.exit(main(["warm", *sys.argv[1:]]))

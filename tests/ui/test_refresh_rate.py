@@ -122,7 +122,7 @@ def test_the_installed_streamlit_lets_a_part_of_the_page_set_its_own_timer():
         context.enqueue = note
         st.fragment(refresh_rate.keep, run_every=1.0)(2.5)
 
-    page = AppTest.from_function(script).run()
+    page = AppTest.from_function(script, default_timeout=60).run()
     assert not page.exception
     (first, at_first), (again, later) = page.session_state["sent"]
     assert first and first == again and (at_first, later) == (1.0, 2.5)
