@@ -110,7 +110,7 @@ def _cluster(settings: Settings, amiss: list[str]) -> None:
     if not settings.scheduler:
         return
     print("Cluster")
-    heard: queue.RunQueue[dict[str, Any]] = queue.RunQueue()
+    heard: queue.Queue[dict[str, Any]] = queue.Queue()
     try:
         dask_client.require()
         line = dask_client.DaskCluster(settings, heard.put)

@@ -53,7 +53,7 @@ class DaskJob:
             "max_seconds": job["settings"]["max_seconds"]}
         self._future: Any = None
         self._has_begun = False
-        self._inbox, self._letters = Inbox(), asyncio.RunQueue()
+        self._inbox, self._letters = Inbox(), asyncio.Queue()
         self._orders: list[dict[str, Any]] = []
         self._poke = asyncio.Event()
         # By run: the epochs told, the last one of which a checkpoint lies on the worker, the last one that came home.
