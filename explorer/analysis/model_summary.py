@@ -1,4 +1,4 @@
-"""The layer table: what Keras's summary says of a run's network, worked out without Keras."""
+"""The layers of a run's network with their parameters, as Keras's summary has them, computed without Keras."""
 
 from __future__ import annotations
 

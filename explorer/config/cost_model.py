@@ -1,4 +1,4 @@
-"""How much work a step is: what that says of how data are stored, of calls into a traced graph, and of the device."""
+"""How much work a step is, and what follows: how data are stored, how many steps a call takes, what suits a GPU."""
 
 from __future__ import annotations
 

@@ -13,8 +13,8 @@ from typing import Any
 from explorer.config.datasets import DATASETS, DatasetInfo
 from explorer.config.fields import Choice, FieldError, Flag, Layers, Number, Share
 
-# Raise it when a room that trains (training, fast, layout, fused, stack, batches, model, prepare) changes what a
-# config computes: old runs then stay readable under their own identity, and nothing new is mistaken for them.
+# Raise it when a module of `training`, or `data/splits.py`, changes what a config computes: old runs then stay
+# readable under their own identity, and nothing new is mistaken for them.
 TRAINING_VERSION = 2
 # The settings whose values always make an identity, whatever they are: those of the day on which identities became
 # sparse. It stays as it is for good; a setting that is added later is none of them, see `identity`.

@@ -1,4 +1,4 @@
-"""Which runs may be trained together as one stack (`training.stacked`); asked by whoever deals out the queue."""
+"""Which runs can be trained together as one stack (`training.stacked`)."""
 
 from __future__ import annotations
 

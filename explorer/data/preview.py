@@ -1,4 +1,4 @@
-"""Samples: one training example of a data set as a person may look at it, read without the rest of the data."""
+"""One training example of a data set as a person may look at it, read without the rest of the data."""
 
 from __future__ import annotations
 

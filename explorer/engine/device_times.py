@@ -1,4 +1,4 @@
-"""Timing: which runs tell how long one run takes on each device, and which would have to be trained to know."""
+"""Which runs tell how long one run takes on each device, and which would have to be trained to know."""
 
 from __future__ import annotations
 

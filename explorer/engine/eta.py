@@ -1,4 +1,4 @@
-"""Waiting: how long until a run's turn comes, from what runs like those before it took."""
+"""How long until a waiting run's turn comes, estimated from what earlier runs took."""
 
 from __future__ import annotations
 

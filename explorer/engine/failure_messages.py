@@ -1,4 +1,4 @@
-"""Endings: what is said of a run whose training process has ended by itself, by how it ended."""
+"""What is said of a run whose training process has ended by itself, by how it ended."""
 
 from __future__ import annotations
 

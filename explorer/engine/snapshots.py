@@ -1,4 +1,4 @@
-"""A run as it was read a moment ago: read once for all who follow it, and what they are shown is made once for them."""
+"""Snapshots of runs: read once for all visitors who follow a run, with what is derived from them."""
 
 from __future__ import annotations
 

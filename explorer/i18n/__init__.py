@@ -1,4 +1,4 @@
-"""Words: every text of the page in every language, Markdown files of one folder a language, a section a text."""
+"""Every text of the page by key and language: Markdown files, one folder per language, one section per text."""
 
 from __future__ import annotations
 

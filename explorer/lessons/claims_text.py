@@ -1,4 +1,4 @@
-"""The reading of a lesson: each claim with the numbers it rests on, and whether they bear it out, in each language."""
+"""Each claim of a lesson in words: its numbers, and whether they bear it out."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which runs are spared: where room runs out, the lessons' own are the last to go."""
+"""Which runs are deleted last where room runs out: the lessons' own."""
 
 from __future__ import annotations
 

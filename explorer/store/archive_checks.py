@@ -1,4 +1,4 @@
-"""Scrutiny: every value of a run that comes from elsewhere, and its checkpoint, is checked before any of it is used."""
+"""Check every value of a run that comes from elsewhere, and its checkpoint, before any of it is used."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Turns: in which order waiting runs are taken, so that the queue is fair by person and not by press.
+"""The order in which waiting runs are taken: fair by person, not by press.
 
 The persons who have something waiting stand in a ring. The one at its head has a turn, which takes the first of their
 runs, and goes to its end; who joins it joins at its end, whatever they ask for. So between two turns of one person

@@ -1,4 +1,4 @@
-"""Owners: which engine a running run belongs to, and whether that engine is still alive."""
+"""Leases: which engine a running run belongs to, and whether that engine is still alive."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ class RunQueries:
         return None if row is None else read_run(row)
 
     def epochs(self, run_id: str) -> list[dict[str, Any]]:
-        """The stored epochs in order, one dictionary each (see `explorer.analysis.history.COLUMNS`)."""
+        """The stored epochs in order, one dictionary each (see `explorer.config.metrics.COLUMNS`)."""
         with self._read() as db:
             return epochs_of(db, run_id)
 

@@ -4,22 +4,22 @@ A multi-hot review is 10,000 numbers of which 130 are 1. `fit` on the dense matr
 multiplying zeros, on copying batches, and on asking Python for each of them. The fast path takes these away, one
 by one, and leaves the rest to Keras:
 
-1. **Rows are cut into batches once** (`layout`). Under a fixed seed `fit` visits the rows in the same shuffled order
-   in every epoch (`batches.fit_order`), so each batch can be laid out once as a sparse matrix, and once as its
+1. **Rows are cut into batches once** (`batching`). Under a fixed seed `fit` visits the rows in the same shuffled order
+   in every epoch (`batching.fit_order`), so each batch can be laid out once as a sparse matrix, and once as its
    transpose for the gradient. The data that `fit` iterates over are the numbers 0, 1, 2, … of the steps; the batch
    itself is looked up inside the graph. A notebook that calls `keras.utils.set_random_seed(seed)` sees the same curve.
 2. **The first layer adds up rows of its kernel.** x·W for a multi-hot x is the sum of the rows of W that belong to
    its words (`product`). It is the same sum in another order; only rounding differs.
-3. **Several steps run in one call** (`Looped`; how many, `calls`), few enough that Stop and progress stay quick.
-4. **One kernel updates a weight matrix** where Keras's optimizer makes ten passes over it (`fused`), and loss and
-   accuracy take a dozen operations where Keras's take two hundred (`costs`).
+3. **Several steps run in one call** (`Looped`; how many, `cost_model`), few enough that Stop and progress stay quick.
+4. **One kernel updates a weight matrix** where Keras's optimizer makes ten passes over it (`optimizers`), and loss and
+   accuracy take a dozen operations where Keras's take two hundred (`losses`).
 5. **All parts are measured by one loop inside the graph** (`TrainingSession.measure`).
 6. **A traced graph is used again** (`TrainingSession.restart`): seeds, data, strengths and the learning rate are its
    variables, so the next run of the same shape starts at once.
 
 What is trained is an ordinary `keras.Sequential`: `Stepped` is only the `keras.Model` around it whose steps know where
-the batches are, so weights, `fit`, `compile`, callbacks and saving are Keras's own. `plain.py` does the same slowly;
-the tests compare the two.
+the batches are, so weights, `fit`, `compile`, callbacks and saving are Keras's own.
+`tests/reference/plain.py` does the same slowly; the tests compare the two.
 """
 
 from __future__ import annotations
@@ -84,8 +84,8 @@ class Looped(keras.Model):
         """
         raise NotImplementedError
 
-    def batch(self, step: tf.Tensor, arrays: Sequence[tf.Tensor] |
-              None = None) -> tuple[SparseBatch | tf.Tensor, tf.Tensor]:
+    def batch(self, step: tf.Tensor,
+              arrays: Sequence[tf.Tensor] | None = None) -> tuple[SparseBatch | tf.Tensor, tf.Tensor]:
         """Inputs and labels of one step."""
         arrays = self._arrays() if arrays is None else arrays
         given = arrays, step, self.batch_size

@@ -25,14 +25,5 @@ def draw(rows: pd.DataFrame | pyarrow.Table, spec: dict[str, Any], titles: Mappi
     if isinstance(rows, pd.DataFrame):
         # Who has the data shown sees no numbers of rows, which mean nothing.
         rows = pyarrow.Table.from_pandas(rows, preserve_index=False)
-    st.vega_lite_chart(
-    theme.with_titles(
-        rows,
-        titles),
-        theme.titled(
-            spec,
-            titles),
-            key=key,
-            width=width,
-            alt=alt,
-             **more)
+    st.vega_lite_chart(theme.with_titles(rows, titles), theme.titled(spec, titles), key=key, width=width, alt=alt,
+                       **more)

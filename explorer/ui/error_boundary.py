@@ -1,4 +1,4 @@
-"""A guard for parts of the page that are drawn by themselves: where the store cannot be read, they say so."""
+"""Guard a part of the page: where the store cannot be read, it says so instead."""
 
 from __future__ import annotations
 

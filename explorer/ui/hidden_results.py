@@ -1,4 +1,4 @@
-"""The cover: results of a lesson's runs that a visitor is not to see yet, because a guess about them is asked for.
+"""Results of a lesson's runs that are hidden from a visitor until a guess about them has been made.
 
 Every part of the page that tells what a run did passes it through `view`, or leaves out what is covered.
 """

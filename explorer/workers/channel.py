@@ -1,4 +1,4 @@
-"""The child's end of the line to its worker: jobs and stops come in, what is told goes out, one line of JSON each."""
+"""The trainer's end of the channel to its worker: jobs and stops in, reports out, one line of JSON each."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The engine's end of the line to its worker: start it, speak to it, notice its death."""
+"""The engine's end of the channel to its worker: start it, send to it, notice its death."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Devices: what hardware is there, which of it a run gets, and how it is set up."""
+"""What hardware there is, which device a run gets, and how it is set up."""
 
 from __future__ import annotations
 

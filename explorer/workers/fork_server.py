@@ -233,11 +233,8 @@ class Worker:
             self._selector.close()
             os.close(self._answers.fileno())
             os.close(0)
-            trainer_process.serve(
-    WorkerChannel(theirs),
-    trainer_process.TrainerState(
-        self._library),
-         self._settings.threads if warm else 0)
+            trainer_process.serve(WorkerChannel(theirs), trainer_process.TrainerState(self._library),
+                                  self._settings.threads if warm else 0)
             status = 0
         except SystemExit as error:
             status = error.code

@@ -1,4 +1,4 @@
-"""Garbage: not looked for while libraries are imported, which make a million objects that stay."""
+"""Pause garbage collection during heavy imports, which make a million objects that stay."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The libraries that train, imported without those that they would bring along and nobody here uses."""
+"""Import TensorFlow and Keras without the optional libraries that nothing here uses."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The preparer: a process that puts the data which a page opens with into the compact cache, beside all other starting.
+"""Prepare the data that a page opens with: a process that fills the compact cache while everything else starts.
 
 It is forked from the worker while that imports TensorFlow; elsewhere than on Linux there is none, and the first run
 that needs the data prepares them.

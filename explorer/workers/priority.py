@@ -1,4 +1,4 @@
-"""Priority: training takes what cores are free, and steps back for the page that answers people."""
+"""Lower the priority of processes that train, so that the page answers at once."""
 
 from __future__ import annotations
 

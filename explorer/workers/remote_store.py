@@ -1,4 +1,4 @@
-"""The reporter: stands in for the store in a process that has none; what is told to it is written at the other end."""
+"""Stand in for the store where there is none: write what a trainer reports on the machine that has the store."""
 
 from __future__ import annotations
 

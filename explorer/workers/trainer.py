@@ -1,4 +1,4 @@
-"""The child: a process that trains one run after another and writes them to the store, or tells them to who does."""
+"""The trainer: a process that trains one run after another and writes them to the store, or reports them."""
 
 from __future__ import annotations
 

@@ -151,8 +151,8 @@ def test_what_only_follows_from_another_setting_is_not_counted_as_a_difference()
     assert PLAIN.learning_rate != sgd.learning_rate
     assert run_diff.differing(PLAIN, sgd) == ["optimizer"]
     assert not run_diff.warning(*entries(PLAIN, sgd), "en")
-    assert run_diff.differing(PLAIN, PLAIN.with_(optimizer="sgd", learning_rate=0.5)) == ["optimizer",
-                                                                                          "learning_rate"]
+    assert run_diff.differing(PLAIN, PLAIN.with_(optimizer="sgd", learning_rate=0.5)) == [
+        "optimizer", "learning_rate"]
     assert run_diff.differing(PLAIN, RunConfig(dataset="digits")) == ["dataset"]
     assert run_diff.differing(PLAIN, L2.with_(regularize_output=True)) == ["l2"]
 
@@ -371,16 +371,8 @@ def test_what_a_logarithmic_axis_has_no_place_for_is_counted():
 
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_the_columns_of_a_comparison_bear_the_names_of_its_runs(language):
-    lines = [
-    comparison_chart.Line(
-        '16-16 · L2 0.001',
-        0),
-        comparison_chart.Line(
-            'a[0]."b"',
-            1),
-            comparison_chart.Line(
-                'a[0]."b"',
-                 2)]
+    lines = [comparison_chart.Line('16-16 · L2 0.001', 0), comparison_chart.Line('a[0]."b"', 1),
+             comparison_chart.Line('a[0]."b"', 2)]
     both = comparison.over_seeds([curve([0.5, 0.3]), curve([0.7, 0.1])], comparison_chart.columns("crossentropy"))
     made = comparison_chart.frame([both] * 3, "crossentropy", 1, [curve([0.4, 0.3])])
     titles = comparison_chart.titles(made, lines, "crossentropy", language, ["a book"])
@@ -389,15 +381,8 @@ def test_the_columns_of_a_comparison_bear_the_names_of_its_runs(language):
     assert titles["t0"] == f"16-16 · L2 0.001 · {training}" and titles["pv0"] == f"a book · {validation}"
     assert titles["vlow0"] == f"16-16 · L2 0.001 · {validation} · {say('data.lowest', language)}"
     assert titles["v2"] == f"{titles['v1']} (2)"
-    spec = theme.titled(
-    comparison_chart.spec(
-        comparison_chart.chart(
-            lines,
-            "crossentropy",
-            2,
-            bands=True,
-            published=["a book"])),
-             titles)
+    spec = theme.titled(comparison_chart.spec(comparison_chart.chart(
+        lines, "crossentropy", 2, bands=True, published=["a book"])), titles)
     shown = theme.with_titles(made, titles)
     assert list(shown) == list(titles.values())
     assert {step["as"]: json.loads(step["calculate"][len("datum["):-1]) for step in spec["transform"]} == titles

@@ -78,9 +78,8 @@ def _child(given: dict) -> list[list[list[dict]]]:
     from explorer.workers import devices
     from tests.reference import plain
 
-    settings, ways = Settings.from_dict(
-    given["settings"]), {
-        "fast": graph_loop.TrainingSession, "plain": plain.TrainingSession}
+    settings = Settings.from_dict(given["settings"])
+    ways = {"fast": graph_loop.TrainingSession, "plain": plain.TrainingSession}
     devices.prepare(given["device"], settings.threads, tf)
     return [[[{name: row[name] for name in (*NAMES, "seconds")} for row in rows(
         RunConfig.from_json(config), settings, ways[way], given["epochs"], device=given["device"])]

@@ -88,8 +88,7 @@ def notebook(config: RunConfig, settings: Settings, epochs: int) -> np.ndarray |
             name: getattr(config, name)
             for name in ("seed", "hidden", "l2", "batch_norm", "dropout", "optimizer", "batch_size")}}
         answer = subprocess.run([sys.executable, str(ROOT / "tests/reference/plain_keras.py"), json.dumps(given)],
-                                cwd=folder,
-                                stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, check=True)
+                                cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, check=True)
     return np.array([row["val_crossentropy"] for row in json.loads(answer.stdout.splitlines()[-1])])
 
 

@@ -32,7 +32,7 @@ def first_turn(config: RunConfig, prepared: Prepared, epochs: int) -> int | None
     course = plain.TrainingSession(config, prepared)
     with mock.patch.object(cost_model, "CALL_WORK", 1):  # each step a call of its own, so that it can be looked at
         states = [before_each_step(way(config, prepared), epochs)
-                                   for way in (graph_loop.TrainingSession, plain.TrainingSession)]
+                  for way in (graph_loop.TrainingSession, plain.TrainingSession)]
     assert len(states[0]) == len(states[1]) == epochs * course.steps
     turned = -math.inf
     for step, ((x, _), *both) in enumerate(zip(course.dataset().repeat(epochs), *states)):

@@ -141,12 +141,9 @@ def test_a_stored_message_is_told_in_another_language_with_its_values():
 
 @pytest.mark.parametrize("written", [
     failure_messages.of_child(0, LIMITS), failure_messages.of_child(1, LIMITS), failure_messages.of_child(-9, LIMITS),
-    failure_messages.of_child(
-    NO_SPACE, LIMITS), failure_messages.of_child(
-        TOO_LARGE, LIMITS), failure_messages.of_child(
-            TOO_LARGE, UNLIMITED),
-    f"{failure_messages.of_worker(-11)} {failure_messages.KEPT}", failure_messages.of_silence(
-        300), failure_messages.of_holding(20.0),
+    failure_messages.of_child(NO_SPACE, LIMITS), failure_messages.of_child(TOO_LARGE, LIMITS),
+    failure_messages.of_child(TOO_LARGE, UNLIMITED), f"{failure_messages.of_worker(-11)} {failure_messages.KEPT}",
+    failure_messages.of_silence(300), failure_messages.of_holding(20.0),
     failure_messages.of_child(DAMAGED_STORE, LIMITS), failure_messages.NOT_UNDERSTOOD])
 def test_every_ending_of_a_training_process_has_every_language(written):
     assert re.fullmatch(r"[^a-z]*", re.sub(r"SIG\w+|Continue|/\S+", "", i18n.translated(written, "ko")))

@@ -39,15 +39,6 @@ def settings(tmp_path_factory: pytest.TempPathFactory, real_data: Path) -> Setti
     return Settings(home=tmp_path_factory.mktemp("home"), data_dir=real_data)
 
 
-@pytest.fixture
-def doubles():
-    keras.config.set_floatx("float64")
-    keras.config.set_dtype_policy("float64")
-    yield
-    keras.config.set_floatx("float32")
-    keras.config.set_dtype_policy("float32")
-
-
 @pytest.fixture(scope="module", autouse=True)
 def shared(settings: Settings) -> Iterator[None]:
     """Rows that several tests want are read once, and garbage is not looked for in what was there before them."""

@@ -42,15 +42,6 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
     return Settings(home=tmp_path_factory.mktemp("home"))
 
 
-@pytest.fixture
-def doubles():
-    keras.config.set_floatx("float64")
-    keras.config.set_dtype_policy("float64")
-    yield
-    keras.config.set_floatx("float32")
-    keras.config.set_dtype_policy("float32")
-
-
 def curve(config: RunConfig, settings: Settings, way, epochs: int) -> np.ndarray:
     """One row an epoch: loss, both cross-entropies, the penalty."""
     rows: list[dict] = []

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import keras
 import numpy as np
 import pytest
 
@@ -36,15 +35,6 @@ COLUMNS = ("loss", "accuracy", "train_crossentropy", "train_accuracy", "val_loss
 @pytest.fixture(scope="module")
 def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
     return Settings(home=tmp_path_factory.mktemp("home"))
-
-
-@pytest.fixture
-def doubles():
-    keras.config.set_floatx("float64")
-    keras.config.set_dtype_policy("float64")
-    yield
-    keras.config.set_floatx("float32")
-    keras.config.set_dtype_policy("float32")
 
 
 class Watched:

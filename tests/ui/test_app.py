@@ -1059,7 +1059,7 @@ def test_after_a_run_one_thing_is_suggested_and_its_button_sets_it(page: _Page):
     [button] = [button for button in at.button if button.key == "suggestion"]
     at = sound(button.click().run())
     changed = parse(dict(at.query_params))
-    differing = [name for name in ("config", "demand") if getattr(changed, name) != {"config": config,
-                                                                                     "demand": demand}[name]]
+    before = {"config": config, "demand": demand}
+    differing = [name for name in before if getattr(changed, name) != before[name]]
     assert len(differing) == 1
     assert "Trained" not in _labels(at)

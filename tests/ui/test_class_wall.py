@@ -200,19 +200,15 @@ def test_the_wall_says_what_it_shows_and_how_many_it_leaves_out(language):
     assert count("wall.left_out", language, 2, settings=labels.listed(titles, language)) in said
     alone = class_wall_chart.sentence(class_wall_chart.comparable(points[:2], "reviews", WORDS), language)
     assert said.startswith(alone) and alone != said
-    assert class_wall_chart.sentence(
-    class_wall_chart.comparable(
-        [], "reviews", WORDS), language) == say(
-            "wall.empty", language)
+    nobody = class_wall_chart.comparable([], "reviews", WORDS)
+    assert class_wall_chart.sentence(nobody, language) == say("wall.empty", language)
     # Others' runs are there, but none that compares: nobody's is the first, and nothing is shown.
     none = class_wall_chart.sentence(class_wall_chart.comparable(points[2:], "reviews", WORDS), language)
     assert say("wall.empty", language) not in none
     assert none.startswith(say("wall.alone", language, what="").split(":")[0])
     assert say("wall.shown", language, what="").rstrip(".")[:8] not in none
-    assert class_wall_chart.sentence(
-    class_wall_chart.comparable(
-        [], "mnist", WORDS), language) == say(
-            "wall.empty", language)
+    nobody = class_wall_chart.comparable([], "mnist", WORDS)
+    assert class_wall_chart.sentence(nobody, language) == say("wall.empty", language)
 
 
 @pytest.mark.parametrize("language", LANGUAGES)

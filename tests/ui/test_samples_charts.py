@@ -38,11 +38,8 @@ def test_only_the_ones_of_a_vector_are_drawn():
     made = samples_chart.vector_frame(REVIEW, 1_000)
     lit = made[made["kind"] != "ground"]
     assert lit["kind"].tolist() == ["mark", "mark", "word", "word"]
-    assert (
-    lit["y"] *
-    samples_chart.columns(1_000) +
-    lit["x"]).tolist() == lit["index"].tolist() == list(
-        REVIEW.indices)
+    places = lit["y"] * samples_chart.columns(1_000) + lit["x"]
+    assert places.tolist() == lit["index"].tolist() == list(REVIEW.indices)
     assert lit["word"].tolist() == list(REVIEW.words)
 
 

@@ -202,10 +202,10 @@ def chart(lines: Sequence[Line], measure: str, epochs: int, classes: int = 2, lo
     y = alt.Y("value:Q", **y_axis)
     names = [line.name for line in lines]
     color = alt.Color("run:N", title=None, sort=None,
-                       scale=alt.Scale(domain=names, range=[COLORS[line.color] for line in lines]),
-                       legend=alt.Legend(orient="bottom", columns=1, symbolType="stroke", symbolStrokeWidth=3,
-                                         labelLimit={"expr": "max(width - 20, 100)"},
-                                         labelFontSize=_font_size(names)))
+                      scale=alt.Scale(domain=names, range=[COLORS[line.color] for line in lines]),
+                      legend=alt.Legend(orient="bottom", columns=1, symbolType="stroke", symbolStrokeWidth=3,
+                                        labelLimit={"expr": "max(width - 20, 100)"},
+                                        labelFontSize=_font_size(names)))
     chosen = alt.selection_point(name="isolated", fields=["run"], bind="legend")
     shown = alt.OpacityValue(**alt.condition(chosen, alt.value(1), alt.value(FADED)))
     base = alt.Chart(alt.NamedData(DATA))

@@ -1,4 +1,4 @@
-"""Charts: a tidy history to Altair. Color is the run, a solid line training, a dashed one validation."""
+"""The curves of one run: a solid line for training, a dashed one for validation, and the marks of best and stop."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Portraits of the data: one review as the vector it becomes, one digit before and after it is scaled."""
+"""Pictures of the data: a review as the multi-hot vector it becomes, a digit before and after scaling."""
 
 from __future__ import annotations
 

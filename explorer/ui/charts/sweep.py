@@ -67,8 +67,8 @@ def frame(grid: Grid, standings: Sequence[CellState], epochs: int, measure: str 
             "best_epoch": one.best_epoch, "gap": one.gap, "accuracy": one.accuracy,
             "test_accuracy": one.test_accuracy, "epochs": reached,
         })
-    made = pd.DataFrame(rows).astype({name: "float64" for name in ("value", "best", "best_epoch", "gap", "accuracy",
-                                                                   "test_accuracy")})
+    numbers = ("value", "best", "best_epoch", "gap", "accuracy", "test_accuracy")
+    made = pd.DataFrame(rows).astype(dict.fromkeys(numbers, "float64"))
     made.insert(5, "shade", made["value"].clip(*_fences(made["value"])))
     return made
 
@@ -146,9 +146,9 @@ def chart(grid: Grid, measure: str = "best", language: str = "en") -> alt.LayerC
             color=alt.Color("shade:Q", title=say(f"sweep.legend.{measure}", language),
                             scale=alt.Scale(scheme=SCHEME, reverse=True, zero=False, nice=False),
                             legend=alt.Legend(
-                        aria=False, orient="top", direction="horizontal", gradientLength=220,
-                        gradientThickness=10, titleLimit=MIN_WIDTH * 2, tickCount=4, offset=22,
-                        labelExpr="isFinite(datum.value) ? format(datum.value, '.3~f') : ''")),
+                                aria=False, orient="top", direction="horizontal", gradientLength=220,
+                                gradientThickness=10, titleLimit=MIN_WIDTH * 2, tickCount=4, offset=22,
+                                labelExpr="isFinite(datum.value) ? format(datum.value, '.3~f') : ''")),
             opacity=alt.condition("datum.kind == 'done'", alt.value(1), alt.value(MOVING_OPACITY)),
             tooltip=tooltip))
     ring = base.transform_filter("datum.opened").mark_rect(

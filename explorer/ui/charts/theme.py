@@ -1,4 +1,4 @@
-"""Vega-Lite: a chart of Altair as the page sends it, again and again with new rows."""
+"""From Altair to what the page sends: a chart's specification without data, sent again with new rows."""
 
 from __future__ import annotations
 

@@ -165,8 +165,7 @@ def _distances(measured: Sequence[tuple[str, pd.DataFrame, Sequence[reference_cu
 
 @st.cache_data(show_spinner=False, max_entries=200)
 def _spec(lines: tuple[comparison_chart.Line, ...], sources: tuple[str, ...], guessed: tuple[int | None, ...],
-          given: _Given,
-          span: tuple[float, float] | None) -> dict[str, Any]:
+          given: _Given, span: tuple[float, float] | None) -> dict[str, Any]:
     made = comparison_chart.spec(comparison_chart.chart(
         lines, given.measure, given.epochs, given.classes, given.log_x, given.log_y, given.bands, given.language,
         published=sources, span=span, printed=given.printed, sides=given.sides,

@@ -1,4 +1,4 @@
-"""A look inside: one training example as the network gets it, the layers of the network, the time on each device."""
+"""Look inside: one training example as the network gets it, the layers, and the time on each device."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The engine's end of the line to a Dask cluster; it speaks and hears as `explorer.workers.client` does.
+"""The engine's connection to a Dask cluster, with the interface of `explorer.workers.client`.
 
 Dask places nothing by itself here: each job goes to a worker that is free, as a task that holds the worker's
 resources (`TRAIN`, for graphics cards `GPU` too). What a run tells comes through the scheduler as it happens; what gets

@@ -1,4 +1,4 @@
-"""Post between machines: messages are numbered and kept until they have arrived, and are read once and in order."""
+"""Messages between machines: numbered, kept until they have arrived, and read once and in order."""
 
 from __future__ import annotations
 
